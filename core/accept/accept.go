@@ -1,0 +1,215 @@
+// Package accept takes messages in: it validates a request, honours its idempotency key, keeps the
+// limits, renders the content for each recipient and joins the group commit. When Send returns without
+// an error, what it accepted is durable.
+package accept
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/limit"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+// MaxRecipients is the largest number of recipients of one batch.
+const MaxRecipients = 10_000
+
+// Resources that limits are kept for, one event a request, counted by account.
+const (
+	ResourceSend      = "api:/messages/send"
+	ResourceSendBatch = "api:/messages/send-batch"
+)
+
+// Request is one send or one batch.
+type Request struct {
+	Account    core.Account
+	Key        *Key // nil: the caller gave no Idempotency-Key
+	Draft      Draft
+	Recipients []Recipient // one for a single send
+	Batch      bool
+}
+
+// Key is the caller's Idempotency-Key.
+type Key struct {
+	Value    string
+	BodyHash [32]byte
+	// Answer gives the answer to remember: its HTTP status and body. It is called before the commit.
+	Answer func(Accepted) (status int, body []byte)
+}
+
+// Draft is what all recipients of a request share. Either Template or Channel and Content is set.
+type Draft struct {
+	Template    core.TemplateID
+	Channel     string
+	Subject     string
+	Content     string
+	HTML        string
+	Attachments []core.Attachment
+	Attributes  map[string]string
+	Priority    *int
+	DelayMS     *int64
+	SendAt      *time.Time
+	ExpireAt    *time.Time
+	Connector   core.ConnectorID
+	Metadata    map[string]string
+}
+
+// Recipient is one address and the variables for it.
+type Recipient struct {
+	Address   string
+	Variables map[string]string
+}
+
+// Accepted says what was taken in.
+type Accepted struct {
+	Record   core.RecordID // of a single send
+	TraceID  core.TraceID  // of a single send
+	Batch    core.BatchID  // of a batch
+	Accepted int           // messages
+	Rejected []Rejection   // recipients of a batch that were left out
+	// Replay is set when the request repeats an earlier one: the answer to that. All else is empty.
+	Replay *store.IdempotencyRecord
+}
+
+// Rejection is one recipient of a batch that was left out.
+type Rejection struct {
+	Index     int
+	Recipient string
+	Reason    string
+}
+
+// Channels knows which channels and connectors are configured.
+type Channels interface {
+	// Serves says whether any connector is configured for the channel.
+	Serves(channel string) bool
+	// Has says whether the connector is configured.
+	Has(connector core.ConnectorID) bool
+}
+
+// Templates finds templates.
+type Templates interface {
+	Template(ctx context.Context, account core.AccountID, id core.TemplateID) (core.Template, error)
+}
+
+// Options are what a Service needs. All are required except those with a default.
+type Options struct {
+	Intake    store.Intake
+	Templates Templates
+	Channels  Channels
+	Limiter   limit.Limiter
+	// Rules returns the limits of a resource in force now.
+	Rules func(resource string) []limit.Rule
+	// Publish hands on the envelopes of a commit. It must not block for long.
+	Publish func([]core.Envelope)
+	Logger  *slog.Logger
+	// Budget is how many attempts a message has; default 5.
+	Budget int
+	// KeyTTL is how long an idempotency key is remembered; default 24 h.
+	KeyTTL time.Duration
+	// MaxSegments bounds the parts of an SMS; default 10.
+	MaxSegments int
+}
+
+// Service accepts messages. Close it after the last Send.
+type Service struct {
+	o         Options
+	keys      *Keys
+	committer *committer
+}
+
+// New starts a service.
+func New(o Options) *Service {
+	if o.Budget == 0 {
+		o.Budget = 5
+	}
+	if o.KeyTTL == 0 {
+		o.KeyTTL = 24 * time.Hour
+	}
+	if o.MaxSegments == 0 {
+		o.MaxSegments = 10
+	}
+	return &Service{o: o, keys: NewKeys(o.Intake), committer: startCommitter(o.Intake, o.Publish)}
+}
+
+// Keys returns the idempotency keys in use, for requests that create something other than messages.
+func (s *Service) Keys() *Keys { return s.keys }
+
+// Close waits for commits under way and ends. A later Send is refused as unavailable.
+func (s *Service) Close() { s.committer.close() }
+
+// Send accepts a single message or a batch. Errors are *core.Error; fields are JSON pointers into the
+// body of the API. In a batch a bad recipient is left out and named in Rejected; what is wrong with
+// the draft refuses the whole request. After an error nothing was accepted, except that one of
+// core.KindUnavailable may leave the end of a commit open: a repeat with the same key finds out.
+func (s *Service) Send(ctx context.Context, r Request) (Accepted, error) {
+	if err := s.allow(ctx, r); err != nil {
+		return Accepted{}, err
+	}
+	if r.Key == nil {
+		return s.accept(ctx, r)
+	}
+	replay, release, err := s.keys.Begin(ctx, r.Account.ID, r.Key.Value, r.Key.BodyHash)
+	if err != nil {
+		return Accepted{}, err
+	}
+	defer release()
+	if replay != nil {
+		return Accepted{Replay: replay}, nil
+	}
+	return s.accept(ctx, r)
+}
+
+func (s *Service) accept(ctx context.Context, r Request) (Accepted, error) {
+	now := time.Now()
+	plan, err := s.plan(ctx, r, now)
+	if err != nil {
+		return Accepted{}, err
+	}
+	messages, rejected, err := plan.messages(r)
+	if err != nil {
+		return Accepted{}, err
+	}
+	p := &pending{request: r, messages: messages, rejected: rejected, now: now, keyTTL: s.o.KeyTTL}
+	err = s.committer.commit(ctx, p)
+	if r.Key != nil && (isKeyTaken(err) || isUnknown(err)) {
+		// Another instance committed the same key first, or our own commit went through unseen.
+		replay, findErr := s.keys.find(ctx, r.Account.ID, r.Key.Value, r.Key.BodyHash)
+		if findErr != nil || replay != nil {
+			return Accepted{Replay: replay}, findErr
+		}
+	}
+	if err != nil {
+		return Accepted{}, unavailable(err)
+	}
+	return p.accepted, nil
+}
+
+func (s *Service) allow(ctx context.Context, r Request) error {
+	resource := ResourceSend
+	if r.Batch {
+		resource = ResourceSendBatch
+	}
+	rules := s.o.Rules(resource)
+	if len(rules) == 0 {
+		return nil
+	}
+	requests := make([]limit.Request, len(rules))
+	for i, rule := range rules {
+		requests[i] = limit.Request{Rule: rule, Key: accountKey(r.Account.ID), N: 1}
+	}
+	d, err := s.o.Limiter.Allow(ctx, requests...)
+	if err != nil {
+		return unavailable(err)
+	}
+	d.Release() // concurrent places of the API are held by its middleware, not here
+	if d.Allowed {
+		return nil
+	}
+	rule := rules[d.Refused]
+	return &core.Error{
+		Kind: core.KindLimited, Code: core.CodeRateLimited, RetryAfter: max(d.RetryAfter, time.Millisecond),
+		Message: "over the limit of " + describe(rule) + " for " + resource + "; try again after the time in Retry-After",
+	}
+}

@@ -1,0 +1,203 @@
+package accept
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+const (
+	// groupMessages is the size at which a group commit takes no more requests in.
+	groupMessages = 1000
+	// maxWaiting bounds the requests that wait for a commit; beyond it the gateway sheds load.
+	maxWaiting = 4096
+	// commitTimeout bounds one commit.
+	commitTimeout = 30 * time.Second
+)
+
+var errClosed = errors.New("accept is closed")
+
+// pending is one request on its way into a group commit.
+type pending struct {
+	request  Request
+	messages []core.Message
+	rejected []Rejection
+	now      time.Time
+	keyTTL   time.Duration
+
+	accepted Accepted
+	err      error
+	done     chan struct{}
+}
+
+// committer is the group commit: one goroutine that writes whatever requests have come while it wrote
+// the last ones. An idle committer writes at once; a busy one writes larger groups. There is no timer.
+type committer struct {
+	intake  store.Intake
+	publish func([]core.Envelope)
+	waiting chan *pending
+	stopped chan struct{}
+
+	mu     sync.RWMutex // held for reading while a request enters
+	closed bool
+}
+
+func startCommitter(intake store.Intake, publish func([]core.Envelope)) *committer {
+	c := &committer{
+		intake: intake, publish: publish,
+		waiting: make(chan *pending, maxWaiting), stopped: make(chan struct{}),
+	}
+	go c.run()
+	return c
+}
+
+func (c *committer) close() {
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		close(c.waiting)
+	}
+	c.mu.Unlock()
+	<-c.stopped
+}
+
+// commit waits until the request's group is committed. When ctx ends first the commit may still happen.
+func (c *committer) commit(ctx context.Context, p *pending) error {
+	p.done = make(chan struct{})
+	if err := c.enter(p); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return errors.Join(store.ErrUnknown, context.Cause(ctx))
+	}
+}
+
+func (c *committer) enter(p *pending) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.closed {
+		return errClosed
+	}
+	select {
+	case c.waiting <- p:
+		return nil
+	default:
+		return &core.Error{
+			Kind: core.KindUnavailable, Code: core.CodeUnavailable, RetryAfter: time.Second,
+			Message: "too many requests are waiting to be stored; repeat the request in a moment",
+		}
+	}
+}
+
+func (c *committer) run() {
+	defer close(c.stopped)
+	for p := range c.waiting {
+		c.write(c.gather(p))
+	}
+}
+
+// gather takes in what waits behind the first, without waiting for more.
+func (c *committer) gather(first *pending) []*pending {
+	group := []*pending{first}
+	for n := len(first.messages); n < groupMessages; {
+		select {
+		case p, ok := <-c.waiting:
+			if !ok {
+				return group
+			}
+			group = append(group, p)
+			n += len(p.messages)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (c *committer) write(group []*pending) {
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	defer cancel()
+	envelopes, errs, err := c.store(ctx, group)
+	for i, p := range group {
+		p.err = err
+		if err == nil {
+			p.err = errs[i]
+		}
+		close(p.done)
+	}
+	if len(envelopes) > 0 {
+		c.publish(envelopes)
+	}
+}
+
+func (c *committer) store(ctx context.Context, group []*pending) ([]core.Envelope, []error, error) {
+	n := 0
+	for _, p := range group {
+		n += p.ids()
+	}
+	next, err := c.intake.ReserveIDs(ctx, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	submissions := make([]store.Submission, len(group))
+	for i, p := range group {
+		submissions[i] = p.submission(next)
+		next += core.RecordID(p.ids())
+	}
+	return c.intake.Accept(ctx, submissions)
+}
+
+// ids is how many ids the request needs.
+func (p *pending) ids() int {
+	if p.request.Batch {
+		return len(p.messages) + 1
+	}
+	return len(p.messages)
+}
+
+// submission gives the messages their ids, from first on, and prepares the answer.
+func (p *pending) submission(first core.RecordID) store.Submission {
+	s := store.Submission{Account: p.request.Account.ID, Messages: p.messages}
+	p.accepted = Accepted{Accepted: len(p.messages), Rejected: p.rejected}
+	if p.request.Batch {
+		p.accepted.Batch = core.BatchID(first)
+		s.Batch = p.batch()
+		first++
+	}
+	for i := range p.messages {
+		m := &p.messages[i]
+		m.ID = first + core.RecordID(i)
+		m.TraceID = core.NewTraceID(m.ID, rand.Uint64())
+		m.Batch = p.accepted.Batch
+	}
+	if !p.request.Batch {
+		p.accepted.Record, p.accepted.TraceID = p.messages[0].ID, p.messages[0].TraceID
+	}
+	if key := p.request.Key; key != nil {
+		status, body := key.Answer(p.accepted)
+		s.Key = &store.IdempotencyRecord{
+			Account: s.Account, Key: key.Value, BodyHash: key.BodyHash,
+			Status: status, Response: body, ExpiresAt: p.now.Add(p.keyTTL),
+		}
+	}
+	return s
+}
+
+func (p *pending) batch() *core.Batch {
+	b := &core.Batch{
+		ID: p.accepted.Batch, Account: p.request.Account.ID, Template: p.request.Draft.Template,
+		Channel: p.request.Draft.Channel, Accepted: len(p.messages), Rejected: len(p.rejected), CreatedAt: p.now,
+	}
+	if len(p.messages) > 0 {
+		b.Channel = p.messages[0].Channel
+	}
+	return b
+}

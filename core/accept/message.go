@@ -1,0 +1,86 @@
+package accept
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/template"
+)
+
+// Channels whose recipients and texts the gateway itself understands. Any other channel's recipients
+// are opaque, and its texts are taken as they are.
+const (
+	channelSMS   = "sms"
+	channelEmail = "email"
+)
+
+// messages makes a message for each recipient. In a batch, a recipient that cannot be served is
+// rejected; of a single send, its faults are the request's.
+func (p *plan) messages(r Request) ([]core.Message, []Rejection, error) {
+	messages := make([]core.Message, 0, len(r.Recipients))
+	var rejected []Rejection
+	for i, recipient := range r.Recipients {
+		m, wrong := p.message(recipient)
+		switch {
+		case len(wrong) == 0:
+			messages = append(messages, m)
+		case r.Batch:
+			rejected = append(rejected, Rejection{Index: i, Recipient: recipient.Address, Reason: reason(wrong)})
+		default:
+			return nil, nil, wrong.err()
+		}
+	}
+	return messages, rejected, nil
+}
+
+// message is the blueprint with a recipient and the text for them.
+func (p *plan) message(r Recipient) (core.Message, problems) {
+	var wrong problems
+	m := p.blueprint
+	address, err := p.address(r.Address)
+	if err != nil {
+		wrong.add("/recipient", "%v", err)
+	}
+	m.Recipient = address
+	if address != r.Address {
+		m.RecipientGiven = r.Address
+	}
+	p.render(&m, r.Variables, &wrong)
+	return m, wrong
+}
+
+func (p *plan) render(m *core.Message, variables map[string]string, wrong *problems) {
+	text := func(t *template.Template, field string, escape template.Escape) string {
+		if t == nil {
+			return ""
+		}
+		s, err := t.Render(variables, escape, maxText)
+		if err != nil && !missing(err, wrong) {
+			wrong.add(field, "%v", err)
+		}
+		return s
+	}
+	m.Content.Subject = text(p.parts.subject, "/subject", template.Header)
+	m.Content.Text = text(p.parts.text, "/content", template.Plain)
+	m.Content.HTML = text(p.parts.html, "/html", template.HTML)
+	if p.channel == channelSMS && len(*wrong) == 0 {
+		m.Segments = template.Segments(m.Content.Text).Segments
+		if m.Segments > p.segments {
+			wrong.add("/content", "needs %d SMS segments; at most %d are allowed: shorten the text", m.Segments, p.segments)
+		}
+	}
+}
+
+func reason(wrong problems) string {
+	reasons := make([]string, len(wrong))
+	for i, w := range wrong {
+		reasons[i] = fmt.Sprintf("%s: %s", w.Field, w.Reason)
+	}
+	return strings.Join(reasons, "; ")
+}
+
+// pointerEscape escapes a step of a JSON pointer (RFC 6901).
+func pointerEscape(s string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
+}
