@@ -77,3 +77,13 @@ type Attempt struct {
 	StartedAt   time.Time
 	FinishedAt  time.Time // zero while it runs
 }
+
+// Inquiry asks a provider what became of an uncertain attempt.
+type Inquiry struct {
+	Record         RecordID
+	Attempt        int
+	IdempotencyKey string
+	ProviderIDs    []string // where known
+	Recipient      string
+	SentAt         time.Time
+}

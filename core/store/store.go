@@ -110,6 +110,7 @@ type Transition struct {
 	Segments       int
 	Cost           string
 	Doubtful       bool // set the mark; it is never taken away
+	Budget         int  // attempts allowed from now on; 0 leaves what the message has
 	StartedAt      time.Time
 	FinishedAt     time.Time
 }

@@ -1,0 +1,122 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core/pool"
+	"github.com/pigeonry/pigeonry/core/queue"
+)
+
+// channel feeds the envelopes of one channel to a pool of its own.
+type channel struct {
+	d       *Dispatcher
+	name    string
+	pool    *pool.Pool
+	started bool // guarded by the dispatcher's mutex
+
+	mu      sync.Mutex
+	held    int           // messages in envelopes that workers hold
+	changed chan struct{} // closed and replaced when the gate may have opened
+}
+
+func newChannel(d *Dispatcher, name string) *channel {
+	o := d.o.Pool
+	o.Logger = d.o.Logger.With("channel", name)
+	return &channel{d: d, name: name, pool: pool.New(o), changed: make(chan struct{})}
+}
+
+// run takes envelopes and gives them to workers until ctx ends.
+func (ch *channel) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		sub, err := ch.d.o.Queue.Subscribe(ctx, ch.name)
+		if err == nil {
+			err = ch.feed(ctx, sub)
+			err = errors.Join(err, sub.Close())
+		}
+		if ctx.Err() != nil || errors.Is(err, queue.ErrClosed) {
+			return
+		}
+		ch.d.o.Logger.ErrorContext(ctx, "dispatch: cannot take envelopes", "channel", ch.name, "error", err)
+		sleep(ctx, time.Second)
+	}
+}
+
+func (ch *channel) feed(ctx context.Context, sub queue.Subscription) error {
+	for {
+		if err := ch.gate(ctx); err != nil {
+			return err
+		}
+		received, err := sub.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		ch.hold(len(received.Records))
+		err = ch.pool.Submit(ctx, func(ctx context.Context) {
+			defer ch.hold(-len(received.Records))
+			ch.d.work(ctx, ch, received)
+		})
+		if err != nil {
+			ch.hold(-len(received.Records))
+			return errors.Join(err, received.Return(context.WithoutCancel(ctx)))
+		}
+	}
+}
+
+// gate waits until a connector of the channel can take more than the workers hold already. While none
+// can, messages stay in the queue, where they cost nothing and keep their order.
+func (ch *channel) gate(ctx context.Context) error {
+	for {
+		ch.mu.Lock()
+		held, changed := ch.held, ch.changed
+		ch.mu.Unlock()
+		if held < ch.capacity() {
+			return ctx.Err()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// capacity is how many messages the connectors that can be used now may have in flight.
+func (ch *channel) capacity() int {
+	now := time.Now()
+	n := 0
+	for _, c := range ch.d.of(ch.name) {
+		if c.available(now) {
+			n += c.slots()
+		}
+	}
+	return n
+}
+
+func (ch *channel) hold(n int) {
+	ch.mu.Lock()
+	ch.held += n
+	ch.mu.Unlock()
+	ch.wake()
+}
+
+// wake makes the gate look again.
+func (ch *channel) wake() {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	close(ch.changed)
+	ch.changed = make(chan struct{})
+}
+
+func (ch *channel) stop(ctx context.Context) error { return ch.pool.Stop(ctx) }
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,127 @@
+package dispatch
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+// judgement decides what an outcome means for a message.
+type judgement struct {
+	message *core.Message
+	result  *core.Result
+	policy  Policy
+	status  core.ConnectorStatus
+	now     time.Time
+	maxAge  time.Duration
+}
+
+// queryAfter is how long after an uncertain attempt the provider is first asked about it.
+const queryAfter = 5 * time.Second
+
+func (j judgement) transition() store.Transition {
+	r := j.result
+	t := store.Transition{
+		Record: r.Record, Attempt: r.Attempt, Outcome: r.Outcome, Error: r.Error, ProviderIDs: r.ProviderIDs,
+		ExpectReceipts: j.status.Receipts && len(r.ProviderIDs) > 0,
+		Segments:       r.Segments, Cost: r.Cost, FinishedAt: j.now,
+	}
+	switch r.Outcome {
+	case core.OutcomeAccepted:
+		t.Status, t.Error = core.StatusSent, nil
+	case core.OutcomeRejected:
+		j.rejected(&t)
+	case core.OutcomeRetryable:
+		j.again(&t, r.Error != nil && r.Error.Code == core.CodeNotSent)
+	case core.OutcomeThrottled:
+		j.again(&t, true)
+	default:
+		t.Outcome = core.OutcomeUncertain
+		j.uncertain(&t)
+	}
+	return t
+}
+
+// rejected ends the message when it is to blame. A configuration that is wrong is mended one day: the
+// message waits for that within its budget.
+func (j judgement) rejected(t *store.Transition) {
+	switch {
+	case t.Error != nil && t.Error.Code == core.CodeExpired:
+		t.Status = core.StatusExpired
+	case t.Error != nil && (t.Error.Fault == core.FaultConfig || t.Error.Fault == core.FaultPlugin):
+		j.again(t, false)
+	default:
+		t.Status = core.StatusFailed
+	}
+}
+
+// again plans a further attempt for a message that was surely not sent. A free one does not count
+// against the budget: nobody tried, or the provider asked to wait.
+func (j judgement) again(t *store.Transition, free bool) {
+	m := j.message
+	wait := max(backoff(j.policy, j.result.Attempt), j.result.RetryAfter)
+	if free {
+		wait = max(rand.N(time.Second), j.result.RetryAfter+rand.N(j.result.RetryAfter/2+time.Millisecond))
+		t.Budget = m.Budget + 1
+	}
+	next := j.now.Add(wait)
+	switch {
+	case m.Expired(next):
+		t.Status = core.StatusExpired
+	case !free && j.result.Attempt >= m.Budget, j.now.Sub(m.CreatedAt) > j.maxAge:
+		t.Status = core.StatusFailed
+		t.Error = exhausted(t.Error)
+	default:
+		t.Status, t.NextAttempt = core.StatusQueued, next
+	}
+}
+
+// uncertain keeps a message whose attempt may have reached the provider from being sent again blindly.
+// Where the provider can be asked, it is, and the message waits for that.
+func (j judgement) uncertain(t *store.Transition) {
+	t.Status = core.StatusUncertain
+	if j.status.Query {
+		t.NextAttempt = j.now.Add(queryAfter)
+		return
+	}
+	j.unresolved(t)
+}
+
+// unresolved applies the policy to an uncertain attempt that nobody can clear up. A message without
+// attempts left stays uncertain: it may have arrived, and only a person can tell.
+func (j judgement) unresolved(t *store.Transition) {
+	m := j.message
+	next := j.now.Add(backoff(j.policy, j.result.Attempt))
+	t.Status, t.NextAttempt = core.StatusUncertain, time.Time{}
+	switch {
+	case m.Expired(next):
+		t.Status, t.Doubtful = core.StatusExpired, true
+	case j.policy.OnUncertain == Retry && j.result.Attempt < m.Budget:
+		t.Status, t.NextAttempt = core.StatusQueued, next
+		// A provider that drops repeats cannot make a double.
+		t.Doubtful = !j.status.Idempotent
+	}
+}
+
+// backoff is a random part of a bound that grows fourfold with each attempt.
+func backoff(p Policy, attempt int) time.Duration {
+	bound := p.Backoff
+	for range attempt - 1 {
+		if bound *= 4; bound >= p.MaxBackoff {
+			bound = p.MaxBackoff
+			break
+		}
+	}
+	return max(rand.N(bound), 50*time.Millisecond)
+}
+
+func exhausted(last *core.SendError) *core.SendError {
+	e := core.SendError{Code: core.CodeOutOfAttempts, Message: "no attempts are left"}
+	if last != nil {
+		e.Message += "; the last one: " + last.Error()
+		e.ProviderCode, e.Fault = last.ProviderCode, last.Fault
+	}
+	return &e
+}

@@ -1,0 +1,104 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+const (
+	// queryTimeout bounds one question to a provider.
+	queryTimeout = 10 * time.Second
+	// giveUpAfter is the age of an uncertain attempt at which the provider is not asked any more.
+	giveUpAfter = 10 * time.Minute
+)
+
+// Resolve decides about messages whose attempt ended unseen: their worker died, or their outcome was
+// uncertain. Where the provider can be asked, it is; otherwise the connector's policy decides.
+func (d *Dispatcher) Resolve(ctx context.Context, lapsed []store.Lapsed) {
+	byConnector := map[core.ConnectorID][]store.Lapsed{}
+	for _, l := range lapsed {
+		byConnector[l.Message.Connector] = append(byConnector[l.Message.Connector], l)
+	}
+	for id, group := range byConnector {
+		d.resolve(ctx, id, group)
+	}
+}
+
+func (d *Dispatcher) resolve(ctx context.Context, id core.ConnectorID, lapsed []store.Lapsed) {
+	policy, status := Policy{ID: id}.withDefaults(), core.ConnectorStatus{ID: id}
+	if c, ok := d.connector(id); ok {
+		policy, status = c.view()
+	}
+	answers := map[core.RecordID]core.Result{}
+	if status.Query {
+		answers = d.query(ctx, id, lapsed)
+	}
+	now := time.Now()
+	transitions := make([]store.Transition, len(lapsed))
+	for i := range lapsed {
+		answer, known := answers[lapsed[i].Message.ID]
+		transitions[i] = d.conclude(&lapsed[i], policy, status, answer, known, now)
+	}
+	if _, err := d.record(ctx, transitions, now); err != nil && ctx.Err() == nil {
+		d.o.Logger.ErrorContext(ctx, "dispatch: cannot resolve uncertain messages", "error", err)
+	}
+}
+
+// conclude turns the provider's answer, or its silence, into a transition.
+func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus, answer core.Result, known bool, now time.Time) store.Transition {
+	m := &l.Message
+	result := answer
+	if !known {
+		result = core.Result{
+			Record: m.ID, Attempt: m.Attempt, Outcome: core.OutcomeUncertain, ProviderIDs: l.ProviderIDs, Error: m.Error,
+		}
+		if m.Status == core.StatusSending {
+			result.Error = &core.SendError{
+				Code: core.CodeLeaseExpired, Fault: core.FaultPlugin,
+				Message: "the worker that held the message ended before its outcome was recorded",
+			}
+		}
+	}
+	j := judgement{message: m, result: &result, policy: p, status: s, now: now, maxAge: d.o.MaxAge}
+	if known && result.Outcome != core.OutcomeUncertain {
+		t := j.transition()
+		t.StartedAt = l.StartedAt
+		return t
+	}
+	t := store.Transition{
+		Record: m.ID, Attempt: m.Attempt, Status: core.StatusUncertain, Outcome: core.OutcomeUncertain,
+		Error: result.Error, ProviderIDs: l.ProviderIDs, StartedAt: l.StartedAt, FinishedAt: now,
+	}
+	if s.Query && now.Sub(l.StartedAt) < giveUpAfter {
+		t.NextAttempt = now.Add(max(queryAfter, now.Sub(l.StartedAt)/2))
+		return t
+	}
+	j.unresolved(&t)
+	return t
+}
+
+// query asks the provider; what it does not answer is missing from the map.
+func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, lapsed []store.Lapsed) map[core.RecordID]core.Result {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	inquiries := make([]core.Inquiry, len(lapsed))
+	for i := range lapsed {
+		m := &lapsed[i].Message
+		inquiries[i] = core.Inquiry{
+			Record: m.ID, Attempt: m.Attempt, IdempotencyKey: string(m.TraceID),
+			ProviderIDs: lapsed[i].ProviderIDs, Recipient: m.Recipient, SentAt: lapsed[i].StartedAt,
+		}
+	}
+	answers := map[core.RecordID]core.Result{}
+	results, err := d.o.Carrier.Query(ctx, id, inquiries)
+	if err != nil {
+		d.o.Logger.WarnContext(ctx, "dispatch: cannot ask the provider about uncertain messages", "connector", id, "error", err)
+	}
+	for _, r := range results {
+		answers[r.Record] = r
+	}
+	return answers
+}

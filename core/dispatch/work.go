@@ -1,0 +1,197 @@
+package dispatch
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/queue"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+const (
+	// holdTime bounds how long a worker keeps an envelope while it waits for a connector's places or
+	// rate. After it the rest goes back to the head of its lane, so that a more urgent one gets its turn.
+	holdTime = time.Second
+	// retryPause is the wait before a step that the store refused is tried again.
+	retryPause = 200 * time.Millisecond
+)
+
+// work is what one worker does with one envelope, from its arrival to its acknowledgement.
+func (d *Dispatcher) work(ctx context.Context, ch *channel, received queue.Received) {
+	taken := time.Now()
+	messages, err := d.load(ctx, received.Records)
+	if err != nil {
+		d.giveBack(ctx, received)
+		return
+	}
+	messages = d.triage(ctx, messages)
+	rest := d.spread(ctx, ch, messages, taken)
+	if rest || ctx.Err() != nil {
+		d.giveBack(ctx, received)
+		return
+	}
+	if err := received.Ack(ctx); err != nil {
+		d.o.Logger.WarnContext(ctx, "dispatch: cannot acknowledge an envelope; the claim absorbs its return", "error", err)
+	}
+}
+
+// giveBack returns an envelope to the queue, even while the worker is being stopped.
+func (d *Dispatcher) giveBack(ctx context.Context, received queue.Received) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := received.Return(ctx); err != nil {
+		d.o.Logger.WarnContext(ctx, "dispatch: cannot return an envelope; the relay finds its messages", "error", err)
+	}
+}
+
+func (d *Dispatcher) load(ctx context.Context, ids []core.RecordID) ([]core.Message, error) {
+	var messages []core.Message
+	err := d.insist(ctx, "load messages", func(ctx context.Context) (err error) {
+		messages, err = d.o.Store.Load(ctx, ids)
+		return err
+	})
+	return messages, err
+}
+
+// insist repeats a step that the store refuses until it succeeds or ctx ends.
+func (d *Dispatcher) insist(ctx context.Context, what string, step func(context.Context) error) error {
+	for {
+		err := step(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		d.o.Logger.ErrorContext(ctx, "dispatch: cannot "+what+"; trying again", "error", err)
+		sleep(ctx, retryPause)
+	}
+}
+
+// triage drops messages that are no longer waiting and ends those that have expired. What is left is
+// ordered by exact priority.
+func (d *Dispatcher) triage(ctx context.Context, messages []core.Message) []core.Message {
+	now := time.Now()
+	var expired []core.RecordID
+	messages = slices.DeleteFunc(messages, func(m core.Message) bool {
+		if m.Status == core.StatusQueued && m.Expired(now) {
+			expired = append(expired, m.ID)
+			return true
+		}
+		return m.Status != core.StatusQueued || m.NextAttempt.After(now)
+	})
+	if len(expired) > 0 {
+		d.finish(ctx, expired, core.StatusExpired, &core.SendError{
+			Code: core.CodeExpired, Message: "expire_at passed before the message could be sent", Fault: core.FaultMessage,
+		})
+	}
+	slices.SortStableFunc(messages, func(a, b core.Message) int { return int(b.Priority - a.Priority) })
+	return messages
+}
+
+func (d *Dispatcher) finish(ctx context.Context, ids []core.RecordID, status core.Status, cause *core.SendError) {
+	_ = d.insist(ctx, "end messages", func(ctx context.Context) error {
+		return d.o.Store.Finish(ctx, ids, status, cause, time.Now())
+	})
+}
+
+// spread routes the messages and carries each connector's share. It says whether some are left that
+// should go back to the queue.
+func (d *Dispatcher) spread(ctx context.Context, ch *channel, messages []core.Message, taken time.Time) bool {
+	shares, waiting := d.route(ch, messages)
+	d.postpone(ctx, waiting)
+	if len(shares) == 1 {
+		return d.carry(ctx, shares[0], taken)
+	}
+	rest := make([]bool, len(shares))
+	var wg sync.WaitGroup
+	for i, s := range shares {
+		wg.Go(func() { rest[i] = d.carry(ctx, s, taken) })
+	}
+	wg.Wait()
+	return slices.Contains(rest, true)
+}
+
+func (d *Dispatcher) postpone(ctx context.Context, p []store.Postponement) {
+	if len(p) == 0 {
+		return
+	}
+	_ = d.insist(ctx, "postpone messages", func(ctx context.Context) error {
+		return d.o.Store.Postpone(ctx, p, time.Now())
+	})
+}
+
+// carry hands a share to its connector in as many batches as its places and its rate ask for. It says
+// whether some messages are left.
+func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
+	hold, cancel := context.WithDeadline(ctx, taken.Add(holdTime))
+	defer cancel()
+	for left := s.messages; len(left) > 0; {
+		n, err := s.connector.acquire(hold, min(len(left), s.connector.batchSize()))
+		if err != nil {
+			return true
+		}
+		granted := d.ration(hold, s.connector, n)
+		s.connector.release(n - granted)
+		if granted == 0 {
+			return true
+		}
+		if !s.connector.breaker.TryAcquirePermit() {
+			s.connector.release(granted)
+			return true
+		}
+		d.batch(ctx, s.connector, left[:granted], taken)
+		s.connector.release(granted)
+		left = left[granted:]
+	}
+	return false
+}
+
+// batch claims messages, delivers those it won and records what became of them.
+func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Message, taken time.Time) {
+	policy, status := c.view()
+	deadline := time.Now().Add(policy.Timeout)
+	won, err := d.claim(ctx, c.id, messages, deadline)
+	if err != nil {
+		c.breaker.RecordSuccess() // the permit says nothing about the provider
+		return
+	}
+	if len(won) == 0 {
+		c.breaker.RecordSuccess()
+		return
+	}
+	b := &batch{
+		d: d, connector: c, policy: policy, status: status, taken: taken, handed: time.Now(),
+		messages: make(map[core.RecordID]*core.Message, len(won)),
+	}
+	for i := range won {
+		b.messages[won[i].Message.ID] = won[i].Message
+	}
+	call, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	d.o.Carrier.Deliver(call, c.id, won, func(results []core.Result) { b.record(ctx, results) })
+	c.judge(b.results)
+}
+
+// claim makes the attempts durable and returns the deliveries that were won.
+func (d *Dispatcher) claim(ctx context.Context, id core.ConnectorID, messages []core.Message, deadline time.Time) ([]core.Delivery, error) {
+	claims := make([]store.Claim, len(messages))
+	for i := range messages {
+		claims[i] = store.Claim{Record: messages[i].ID, Attempt: messages[i].Attempt + 1, Connector: id}
+	}
+	var won []bool
+	err := d.insist(ctx, "claim messages", func(ctx context.Context) (err error) {
+		won, err = d.o.Store.Claim(ctx, claims, time.Now(), deadline.Add(d.o.Lease))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	deliveries := make([]core.Delivery, 0, len(messages))
+	for i := range messages {
+		if won[i] {
+			deliveries = append(deliveries, core.Delivery{Message: &messages[i], Attempt: claims[i].Attempt})
+		}
+	}
+	return deliveries, nil
+}
