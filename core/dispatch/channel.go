@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,10 +23,14 @@ type channel struct {
 	changed chan struct{} // closed and replaced when the gate may have opened
 }
 
-func newChannel(d *Dispatcher, name string) *channel {
+func newChannel(d *Dispatcher, name string) (*channel, error) {
 	o := d.o.Pool
 	o.Logger = d.o.Logger.With("channel", name)
-	return &channel{d: d, name: name, pool: pool.New(o), changed: make(chan struct{})}
+	p, err := pool.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("start the pool of channel %s: %w", name, err)
+	}
+	return &channel{d: d, name: name, pool: p, changed: make(chan struct{})}, nil
 }
 
 // run takes envelopes and gives them to workers until ctx ends.

@@ -82,8 +82,9 @@ func New(o Options) *Dispatcher {
 	return &Dispatcher{o: o, connectors: map[core.ConnectorID]*connector{}, channels: map[string]*channel{}}
 }
 
-// Configure sets the connectors there are. One that stays keeps its breaker and what is in flight.
-func (d *Dispatcher) Configure(policies []Policy) {
+// Configure sets the connectors there are. One that stays keeps its breaker and what is in flight. The
+// error is that of Options.Pool, if its settings make no pool.
+func (d *Dispatcher) Configure(policies []Policy) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	connectors := make(map[core.ConnectorID]*connector, len(policies))
@@ -99,21 +100,33 @@ func (d *Dispatcher) Configure(policies []Policy) {
 	d.connectors = connectors
 	d.refreshLocked()
 	for id := range connectors {
-		d.ensureChannelLocked(id.Channel())
+		if err := d.ensureChannelLocked(id.Channel()); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // ensureChannelLocked starts the feeder and pool of a channel. A channel that loses its last connector
 // keeps them: its messages wait.
-func (d *Dispatcher) ensureChannelLocked(name string) {
+func (d *Dispatcher) ensureChannelLocked(name string) error {
 	ch, known := d.channels[name]
 	if !known {
-		ch = newChannel(d, name)
+		var err error
+		if ch, err = newChannel(d, name); err != nil {
+			return err
+		}
 		d.channels[name] = ch
 	}
+	d.startLocked(ch)
+	return nil
+}
+
+func (d *Dispatcher) startLocked(ch *channel) {
 	if d.ctx != nil && !ch.started {
 		ch.started = true
-		d.running.Go(func() { ch.run(d.ctx) })
+		ctx := d.ctx
+		d.running.Go(func() { ch.run(ctx) })
 	}
 }
 
@@ -121,8 +134,8 @@ func (d *Dispatcher) ensureChannelLocked(name string) {
 func (d *Dispatcher) Run(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
-	for name := range d.channels {
-		d.ensureChannelLocked(name)
+	for _, ch := range d.channels {
+		d.startLocked(ch)
 	}
 	d.mu.Unlock()
 	d.watch(ctx)

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pigeonry/pigeonry/core/gateway/settings"
+)
+
+// defaultFile is read when no file is named and one of this name is in the working directory.
+const defaultFile = "gateway.hcl"
+
+// load reads the settings for a command that has a -c flag.
+func (p Process) load(cmd *cobra.Command) (*settings.Settings, error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil {
+		return nil, err
+	}
+	if file == "" && !cmd.Flags().Changed("config") {
+		if _, err := os.Stat(defaultFile); err == nil {
+			file = defaultFile
+		}
+	}
+	return settings.Load(settings.Sources{File: file, Environ: p.Environ, Flags: cmd.Flags(), Executable: p.Executable})
+}
+
+// addConfigFlags gives a command -c and the flags that override the file.
+func addConfigFlags(cmd *cobra.Command) {
+	cmd.Flags().StringP("config", "c", "", "configuration file (default: "+defaultFile+" in the working directory, else the embedded default)")
+	settings.AddFlags(cmd.Flags())
+}
+
+func (p Process) config() *cobra.Command {
+	parent := &cobra.Command{Use: "config", Short: "Work with the configuration"}
+	check := &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration without starting anything",
+		Long: `Reads the configuration as serve would, with the environment and the flags, and names
+everything that is wrong with it: where it stands, what it is and how to mend it.
+
+What stands in the config block of a connector is checked by its plugin when the
+gateway starts.`,
+		Example: `  pigeonry config check -c gateway.hcl`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			for _, warning := range s.Warnings {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+			}
+			name := s.File
+			if name == "" {
+				name = "the embedded default"
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is sound: %s, store %s, queue %s, coordination %s\n", name,
+				count(len(s.Connectors), "connector"), s.Store.Kind, s.Queue.Kind, s.Coordination.Kind)
+			return nil
+		},
+	}
+	addConfigFlags(check)
+	parent.AddCommand(check)
+	return parent
+}

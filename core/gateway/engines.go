@@ -1,0 +1,73 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/pigeonry/pigeonry/core/gateway/settings"
+	"github.com/pigeonry/pigeonry/core/limit"
+	locallimit "github.com/pigeonry/pigeonry/core/limit/local"
+	"github.com/pigeonry/pigeonry/core/queue"
+	"github.com/pigeonry/pigeonry/core/queue/memory"
+	"github.com/pigeonry/pigeonry/core/store"
+	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/trace"
+	localtrace "github.com/pigeonry/pigeonry/core/trace/local"
+)
+
+// engines are the technologies that the settings chose.
+type engines struct {
+	store   store.Store
+	queue   queue.Queue
+	limiter limit.Limiter
+	traces  trace.Store
+}
+
+// open opens the technologies. Exclusive refuses to share an embedded store with another gateway.
+func open(ctx context.Context, s *settings.Settings, exclusive bool) (_ engines, err error) {
+	for _, t := range []struct{ what, kind, built string }{
+		{"store", s.Store.Kind, "sqlite"}, {"queue", s.Queue.Kind, "memory"}, {"coordination", s.Coordination.Kind, "local"},
+	} {
+		if t.kind != t.built {
+			return engines{}, fmt.Errorf("%s %q is not built into this version; use %s %q", t.what, t.kind, t.what, t.built)
+		}
+	}
+	if err := ensureDataDir(s.DataDir); err != nil {
+		return engines{}, err
+	}
+	var e engines
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
+		}
+	}()
+	e.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(s.DataDir, "pigeonry.db"), Exclusive: exclusive})
+	if err != nil {
+		return e, fmt.Errorf("open the store: %w", err)
+	}
+	if !exclusive {
+		return e, nil // a command beside a gateway needs no more
+	}
+	e.traces, err = localtrace.Open(localtrace.Options{Path: filepath.Join(s.DataDir, "traces.db")})
+	if err != nil {
+		return e, fmt.Errorf("open the traces: %w", err)
+	}
+	e.queue, e.limiter = memory.New(memory.Options{}), locallimit.New(locallimit.Options{})
+	return e, nil
+}
+
+func (e engines) close() error {
+	var errs []error
+	if e.queue != nil {
+		errs = append(errs, e.queue.Close())
+	}
+	if e.traces != nil {
+		errs = append(errs, e.traces.Close())
+	}
+	if e.store != nil {
+		errs = append(errs, e.store.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,240 @@
+// Package gateway is the composition root: it builds the parts that the settings name, wires them, starts
+// them in order and stops them in the reverse order. Nothing else imports a technology.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/accept"
+	"github.com/pigeonry/pigeonry/core/account"
+	"github.com/pigeonry/pigeonry/core/api"
+	"github.com/pigeonry/pigeonry/core/dispatch"
+	"github.com/pigeonry/pigeonry/core/gateway/settings"
+	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/receipt"
+	"github.com/pigeonry/pigeonry/core/relay"
+	"github.com/pigeonry/pigeonry/core/telemetry"
+)
+
+// defaultAccount is the account that a gateway starts with.
+const defaultAccount = "default"
+
+// Gateway is one running gateway.
+type Gateway struct {
+	settings *settings.Settings
+	logger   *slog.Logger
+	engines  engines
+	metrics  *telemetry.Metrics
+
+	host     *pluginhost.Host
+	accounts *account.Service
+	accept   *accept.Service
+	relay    *relay.Relay
+	dispatch *dispatch.Dispatcher
+	receipts *receipt.Service
+	channels *channels
+	limits   *limits
+
+	listener net.Listener
+	server   *http.Server
+}
+
+// New builds a gateway and opens its stores; Run makes it work. An error says what could not be opened
+// and leaves nothing open.
+func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gateway, err error) {
+	g := &Gateway{settings: s, logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s)}
+	if g.engines, err = open(ctx, s, true); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.engines.close())
+		}
+	}()
+	if err := g.buildAccounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.buildDelivery(); err != nil {
+		return nil, err
+	}
+	if g.listener, err = net.Listen("tcp", s.Listen); err != nil {
+		return nil, fmt.Errorf("listen for HTTP: %w; another gateway may be running: choose another address with --listen", err)
+	}
+	if err := g.buildAPI(); err != nil {
+		return nil, errors.Join(err, g.listener.Close())
+	}
+	return g, nil
+}
+
+// Addr is the address that the API listens on.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+func (g *Gateway) buildAccounts(ctx context.Context) error {
+	g.accounts = newAccounts(g.engines.store)
+	if key := g.settings.BootstrapKey.Reveal(); key != "" {
+		if err := bootstrap(ctx, g.engines.store, g.settings, key); err != nil {
+			return fmt.Errorf("create the key of PIGEONRY_BOOTSTRAP_KEY: %w", err)
+		}
+	}
+	return nil
+}
+
+// buildDelivery wires the way of a message behind the API. Two rings close it: accept publishes to the
+// relay, and the relay asks dispatch about messages whose attempt ended unseen.
+func (g *Gateway) buildDelivery() error {
+	store, logger := g.engines.store, g.logger
+	host, err := pluginhost.New(pluginhost.Options{
+		Dir: g.settings.Plugins.Dir, RuntimeDir: filepath.Join(g.settings.DataDir, "run"), Logger: logger,
+		Events: func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error {
+			return g.receipts.Store(ctx, receipt.Events{Receipts: receipts, Inbound: inbound})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	g.host = host
+	g.receipts = receipt.New(receipt.Options{
+		Store: store, Traces: g.engines.traces, Parser: callbacks{host}, Observe: g.metrics.Receipt, Logger: logger,
+	})
+	g.dispatch = dispatch.New(dispatch.Options{
+		Store: store, Queue: g.engines.queue, Carrier: host, Limiter: g.engines.limiter, Traces: g.engines.traces,
+		Observer: g.metrics, Applied: g.receipts.Applied, Pool: poolOptions(g.settings, logger), Logger: logger,
+	})
+	g.relay = relay.New(relay.Options{
+		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,
+		UnmatchedTTL: g.settings.Retention.Receipts,
+	})
+	g.accept = accept.New(accept.Options{
+		Intake: store, Templates: store, Channels: g.channels, Limiter: g.engines.limiter, Rules: g.limits.rules,
+		Publish: func(envelopes []core.Envelope) {
+			g.relay.Publish(envelopes)
+			g.metrics.Accepted(envelopes)
+		},
+		Logger: logger,
+	})
+	g.metrics.Watch(telemetry.Sources{
+		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
+		OldestAge: g.oldestAge, TracesDropped: g.engines.traces.Dropped,
+	})
+	return nil
+}
+
+func (g *Gateway) buildAPI() error {
+	handler, err := api.New(g.apiOptions())
+	if err != nil {
+		return fmt.Errorf("build the API: %w", err)
+	}
+	g.server = api.Server(handler, g.logger)
+	return nil
+}
+
+func (g *Gateway) oldestAge(ctx context.Context) (time.Duration, error) {
+	now := time.Now()
+	oldest, ok, err := g.engines.store.Oldest(ctx, now)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return now.Sub(oldest), nil
+}
+
+// Run starts the plugins and serves until ctx ends, then stops in order: no new requests, what is
+// committed is published, what is being sent is finished, the plugins drain, the stores close. It
+// returns nil after an orderly stop.
+func (g *Gateway) Run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	if err := g.host.Start(background); err != nil {
+		return errors.Join(fmt.Errorf("start the plugins: %w", err), g.listener.Close(), g.engines.close())
+	}
+	g.configure(background)
+	relayCtx, stopRelay := context.WithCancel(background)
+	dispatchCtx, stopDispatch := context.WithCancel(background)
+	defer stopRelay()
+	defer stopDispatch()
+	var relaying, dispatching, housekeeping sync.WaitGroup
+	dispatching.Go(func() { g.dispatch.Run(dispatchCtx) })
+	relaying.Go(func() { g.relay.Run(relayCtx) })
+	housekeeping.Go(func() { g.purgeTraces(relayCtx) })
+
+	failed := make(chan error, 1)
+	go func() { failed <- g.server.Serve(g.listener) }()
+	g.logger.InfoContext(ctx, "gateway: ready", "address", g.Addr().String())
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+		cause = fmt.Errorf("serve HTTP: %w", cause)
+	}
+	return errors.Join(cause, g.stop(func() {
+		stopDispatch()
+		dispatching.Wait()
+	}, func() {
+		stopRelay()
+		relaying.Wait()
+		housekeeping.Wait()
+	}))
+}
+
+// stop ends the parts in the reverse order of their start, each within what is left of the drain time.
+func (g *Gateway) stop(stopDispatch, stopRelay func()) error {
+	ctx, cancel := context.WithTimeout(context.Background(), g.settings.DrainTimeout)
+	defer cancel()
+	g.logger.InfoContext(ctx, "gateway: draining", "at_most", g.settings.DrainTimeout.String())
+	var errs []error
+	step := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	// The API gets a part of the time, so that a slow client cannot take all of it.
+	apiCtx, cancelAPI := context.WithTimeout(ctx, g.settings.DrainTimeout/4)
+	defer cancelAPI()
+	if err := g.server.Shutdown(apiCtx); err != nil {
+		step("stop the API", g.server.Close())
+	}
+	g.accept.Close()
+	stopDispatch()
+	drainCtx, cancelDrain := context.WithTimeout(ctx, g.settings.DrainTimeout/2)
+	defer cancelDrain()
+	step("finish what is being sent", g.dispatch.Drain(drainCtx))
+	stopRelay()
+	step("stop the plugins", g.host.Stop(ctx))
+	step("close the stores", g.engines.close())
+	g.logger.InfoContext(ctx, "gateway: stopped")
+	return errors.Join(errs...)
+}
+
+// purgeTraces forgets traces that outlived their time.
+func (g *Gateway) purgeTraces(ctx context.Context) {
+	t := time.NewTicker(time.Hour)
+	defer t.Stop()
+	for {
+		if err := g.engines.traces.Purge(ctx, time.Now().Add(-g.settings.Retention.Traces)); err != nil && ctx.Err() == nil {
+			g.logger.ErrorContext(ctx, "gateway: cannot purge traces", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// ensureDataDir creates the folder of the embedded stores, which nobody else may read.
+func ensureDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("create the data folder: %w; name another with data_dir or PIGEONRY_DATA_DIR", err)
+	}
+	return nil
+}

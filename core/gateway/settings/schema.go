@@ -1,0 +1,167 @@
+package settings
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+)
+
+// block says what may stand in a block of the configuration file.
+type block struct {
+	labels     []label
+	attributes map[string]check
+	required   []string
+	blocks     map[string]block
+	// kinds, for a block whose one label chooses a technology: what may stand in it, by technology.
+	kinds map[string]block
+	// free: the body is the plugin's own and any tree of keys and blocks.
+	free bool
+}
+
+// label says what a label means and which texts it takes.
+type label struct {
+	name  string
+	check check
+}
+
+func (b block) known() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for key := range maps.Keys(b.attributes) {
+			if !yield(key) {
+				return
+			}
+		}
+		for key := range maps.Keys(b.blocks) {
+			if !yield(key) {
+				return
+			}
+		}
+	})
+}
+
+// Bounds that protect the machine from a slip of the hand.
+const (
+	maxWorkers   = 10_000
+	maxTasks     = 1_000_000
+	maxRate      = 1_000_000_000
+	maxInFlight  = 100_000
+	maxAttempts  = 100
+	maxRetention = 3650 * day
+)
+
+// schema is everything that the configuration file may say.
+func schema() block {
+	return block{
+		attributes: map[string]check{
+			"listen":        address,
+			"public_url":    webURL,
+			"data_dir":      text,
+			"drain_timeout": duration(0, time.Hour),
+			"max_attempts":  integer(1, maxAttempts),
+		},
+		blocks: map[string]block{
+			"store":        technologies(map[string][]string{"sqlite": nil, "postgres": {"postgres", "postgresql"}}),
+			"queue":        technologies(map[string][]string{"memory": nil, "rabbitmq": {"amqp", "amqps"}}),
+			"coordination": technologies(map[string][]string{"local": nil, "redis": {"redis", "rediss"}}),
+			"plugins":      {attributes: map[string]check{"dir": text}},
+			"account":      {attributes: map[string]check{"default_region": region}},
+			"connector":    connectorSchema(),
+			"pool": {
+				labels: []label{{name: "pool", check: oneOf(MessageSender)}},
+				attributes: map[string]check{
+					"core_size":            integer(1, maxWorkers),
+					"max_size":             integer(1, maxWorkers),
+					"scale_up_threshold":   number(1),
+					"scale_down_threshold": number(1),
+					"queue_size":           integer(1, maxTasks),
+				},
+			},
+			"limit": {
+				labels: []label{{name: "resource", check: oneOf("api:/messages/send", "api:/messages/send-batch")}},
+				attributes: map[string]check{
+					"type":   oneOf("qps", "concurrent", "sliding_window"),
+					"max":    number(maxRate),
+					"window": duration(time.Millisecond, 31*day),
+				},
+				required: []string{"type", "max"},
+			},
+			"log": {attributes: map[string]check{"level": level, "format": oneOf("text", "json")}},
+			"retention": {attributes: map[string]check{
+				"traces":   duration(time.Minute, maxRetention),
+				"receipts": duration(time.Minute, maxRetention),
+			}},
+		},
+	}
+}
+
+func connectorSchema() block {
+	return block{
+		labels: []label{{name: "channel", check: name}, {name: "name", check: name}},
+		attributes: map[string]check{
+			"plugin":        name,
+			"weight":        integer(0, 1_000_000),
+			"order":         integer(0, 1_000),
+			"on_uncertain":  oneOf(string(UncertainHold), string(UncertainRetry)),
+			"rate":          number(maxRate),
+			"max_in_flight": integer(0, maxInFlight),
+			"timeout":       duration(100*time.Millisecond, time.Hour),
+		},
+		required: []string{"plugin"},
+		blocks: map[string]block{
+			"config": {free: true},
+			"retry": {attributes: map[string]check{
+				"first_delay": duration(time.Millisecond, day),
+				"max_delay":   duration(time.Millisecond, 7*day),
+			}},
+		},
+	}
+}
+
+// technologies makes the block of a capability from the URL schemes of each technology; embedded ones
+// have none.
+func technologies(schemes map[string][]string) block {
+	b := block{kinds: map[string]block{}}
+	names := slices.Sorted(maps.Keys(schemes))
+	b.labels = []label{{name: "technology", check: oneOf(names...)}}
+	for technology, s := range schemes {
+		if s == nil {
+			b.kinds[technology] = block{}
+			continue
+		}
+		b.kinds[technology] = block{attributes: map[string]check{"url": serviceURL(s...)}, required: []string{"url"}}
+	}
+	return b
+}
+
+// defaults is the embedded default.
+func defaults(executable string) map[string]any {
+	return map[string]any{
+		"listen":                               "127.0.0.1:8080",
+		"data_dir":                             "./data",
+		"drain_timeout":                        10 * time.Second,
+		"max_attempts":                         5,
+		"store.kind":                           "sqlite",
+		"queue.kind":                           "memory",
+		"coordination.kind":                    "local",
+		"account.default_region":               "CN",
+		"pool." + MessageSender + ".core_size": 20,
+		"pool." + MessageSender + ".max_size":  100,
+		"pool." + MessageSender + ".scale_up_threshold":   0.8,
+		"pool." + MessageSender + ".scale_down_threshold": 0.2,
+		"pool." + MessageSender + ".queue_size":           1000,
+		"plugins.dir":                                     pluginsDir(executable),
+		"log.level":                                       slog.LevelInfo,
+		"log.format":                                      "text",
+		"retention.traces":                                7 * day,
+		"retention.receipts":                              3 * day,
+	}
+}
+
+// connectorDefaults is what a connector block need not say.
+func connectorDefaults() Connector {
+	return Connector{
+		Weight: 1, OnUncertain: UncertainHold, Timeout: 30 * time.Second,
+		Retry: Retry{FirstDelay: time.Second, MaxDelay: 5 * time.Minute},
+	}
+}

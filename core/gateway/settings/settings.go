@@ -1,0 +1,169 @@
+// Package settings reads what the operator wrote: the configuration file (HCL 2), the PIGEONRY_*
+// environment and the flags, in this order, each over the one before, all over the defaults.
+//
+// What is wrong is found before anything starts, and all of it at once: every Fault says where it stands
+// (file:line:column), what is wrong and how to mend it. The values of secrets are never part of a message.
+//
+// Paths are relative to the working directory.
+package settings
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+// Settings is the whole configuration of one gateway, complete and checked.
+type Settings struct {
+	// Listen is the address of the HTTP server, host:port.
+	Listen string `koanf:"listen"`
+	// PublicURL is how providers reach this gateway from outside, for callback addresses: a URL without
+	// a path at its end. Empty: http:// and Listen.
+	PublicURL string `koanf:"public_url"`
+	// DataDir is the folder of the embedded store, created if absent.
+	DataDir string `koanf:"data_dir"`
+	// MaxAttempts is how often a message is tried in all before it fails, the first time included.
+	MaxAttempts int `koanf:"max_attempts"`
+	// DrainTimeout bounds how long an ordered stop waits for what is in flight.
+	DrainTimeout time.Duration `koanf:"drain_timeout"`
+	// BootstrapKey is the API key of the first account, from PIGEONRY_BOOTSTRAP_KEY alone; empty: none.
+	BootstrapKey Secret `koanf:"bootstrap_key"`
+
+	Store        Technology `koanf:"store"`        // sqlite or postgres
+	Queue        Technology `koanf:"queue"`        // memory or rabbitmq
+	Coordination Technology `koanf:"coordination"` // local or redis: limits, locks and traces
+
+	Plugins    Plugins         `koanf:"plugins"`
+	Account    AccountDefaults `koanf:"account"`
+	Connectors []Connector     `koanf:"-"` // in the order of the file
+	Pools      map[string]Pool `koanf:"pool"`
+	Limits     []Limit         `koanf:"-"` // in the order of the file
+	Log        Log             `koanf:"log"`
+	Retention  Retention       `koanf:"retention"`
+
+	// File is the configuration file that was read; empty: none.
+	File string `koanf:"-"`
+	// Warnings are worth a line in the log and no reason not to start.
+	Warnings []string `koanf:"-"`
+
+	positions positions
+}
+
+// Secret is a text that does not show itself: printed, logged or marshaled it reads "[redacted]".
+type Secret string
+
+const redacted = "[redacted]"
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// String hides the secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return redacted
+}
+
+// GoString hides the secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the secret from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Technology says which of the built technologies carries a capability.
+type Technology struct {
+	Kind string `koanf:"kind"` // e.g. "sqlite"
+	URL  Secret `koanf:"url"`  // how a service is reached, password included; empty for embedded ones
+}
+
+// Plugins says where plugins are found.
+type Plugins struct {
+	Dir string `koanf:"dir"` // holds <name>/<version>/<name>
+}
+
+// AccountDefaults is what a new account starts with.
+type AccountDefaults struct {
+	// DefaultRegion is how a phone number without a country code is read: ISO 3166-1 alpha-2.
+	DefaultRegion string `koanf:"default_region"`
+}
+
+// OnUncertain is what becomes of a message whose attempt may or may not have reached the provider.
+type OnUncertain string
+
+// The policies for uncertain attempts.
+const (
+	UncertainHold  OnUncertain = "hold"  // wait for a receipt, a query or a person
+	UncertainRetry OnUncertain = "retry" // send again, with the mark that it may be a double
+)
+
+// Connector is one configured use of a plugin.
+type Connector struct {
+	ID     core.ConnectorID `koanf:"-"`      // "<channel>/<name>", from the labels of the block
+	Plugin string           `koanf:"plugin"` // name of the plugin
+	// Weight is the connector's share among those of its channel and order.
+	Weight int `koanf:"weight"`
+	// Order is the turn in failover: connectors of a higher order serve when those of a lower cannot.
+	Order       int           `koanf:"order"`
+	OnUncertain OnUncertain   `koanf:"on_uncertain"`
+	Rate        float64       `koanf:"rate"`          // messages a second at most; 0: what the plugin suggests
+	MaxInFlight int           `koanf:"max_in_flight"` // attempts at a time at most; 0: what the plugin suggests
+	Timeout     time.Duration `koanf:"timeout"`       // of one attempt; without a result by then it is uncertain
+	Retry       Retry         `koanf:"retry"`
+	// Config is the plugin's own, as JSON values: string, int64, float64, bool, nil, []any and
+	// map[string]any. The plugin checks it; Position finds the place of a key.
+	Config Config `koanf:"-"`
+}
+
+// Config is the configuration of a connector, which may hold secrets: it prints and logs its size only.
+type Config map[string]any
+
+// String hides the values.
+func (c Config) String() string { return redacted }
+
+// GoString hides the values from %#v.
+func (c Config) GoString() string { return redacted }
+
+// LogValue hides the values from logs.
+func (c Config) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Retry says how soon an attempt that failed for a while is repeated. The wait before the n-th repeat is
+// drawn between zero and FirstDelay·2ⁿ⁻¹, capped by MaxDelay.
+type Retry struct {
+	FirstDelay time.Duration `koanf:"first_delay"`
+	MaxDelay   time.Duration `koanf:"max_delay"`
+}
+
+// MessageSender is the name of the pool that sends messages.
+const MessageSender = "message_sender"
+
+// Pool bounds a pool of workers that scales itself.
+type Pool struct {
+	CoreSize           int     `koanf:"core_size"` // workers that always run
+	MaxSize            int     `koanf:"max_size"`
+	ScaleUpThreshold   float64 `koanf:"scale_up_threshold"`   // share of the queue in use above which it grows
+	ScaleDownThreshold float64 `koanf:"scale_down_threshold"` // share below which it shrinks
+	QueueSize          int     `koanf:"queue_size"`           // tasks that may wait
+}
+
+// Limit is one limit of how much may happen.
+type Limit struct {
+	Resource string        `koanf:"-"`      // what is limited, e.g. "api:/messages/send", from the label
+	Type     string        `koanf:"type"`   // qps, concurrent or sliding_window
+	Max      float64       `koanf:"max"`    // a second, at a time, or in a window
+	Window   time.Duration `koanf:"window"` // sliding_window only
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level `koanf:"level"`
+	Format string     `koanf:"format"` // "text" or "json"
+}
+
+// Retention says how long things are kept.
+type Retention struct {
+	Traces time.Duration `koanf:"traces"`
+	// Receipts is how long a receipt that matches no message waits for one.
+	Receipts time.Duration `koanf:"receipts"`
+}
