@@ -98,6 +98,7 @@ func (r *Relay) Run(ctx context.Context) {
 	wg.Go(func() { r.watchGeneration(ctx) })
 	wg.Go(func() { r.wake(ctx) })
 	wg.Wait()
+	r.lastPublish()
 }
 
 // every runs a task at an interval until ctx ends. A task that fails is logged and tried again.
@@ -122,7 +123,6 @@ func (r *Relay) runPublisher(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			r.lastPublish()
 			return
 		case envelopes := <-r.fresh:
 			r.publish.publish(ctx, r.gather(envelopes))
@@ -145,6 +145,7 @@ func (r *Relay) gather(envelopes []core.Envelope) []core.Envelope {
 	return envelopes
 }
 
+// lastPublish hands over what was committed while the relay was told to end.
 func (r *Relay) lastPublish() {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()

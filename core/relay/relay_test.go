@@ -1,0 +1,246 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/queue"
+	"github.com/pigeonry/pigeonry/core/queue/memory"
+	"github.com/pigeonry/pigeonry/core/relay"
+	"github.com/pigeonry/pigeonry/core/store"
+	"github.com/pigeonry/pigeonry/core/store/sqlite"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// resolver takes what lapsed and tells the test.
+type resolver chan []store.Lapsed
+
+// Resolve implements relay.Resolver.
+func (r resolver) Resolve(_ context.Context, lapsed []store.Lapsed) { r <- lapsed }
+
+// rig is a relay between an embedded store and a queue in memory.
+type rig struct {
+	t        *testing.T
+	store    store.Store
+	index    relay.Index
+	queue    *memory.Queue
+	relay    *relay.Relay
+	resolver resolver
+	account  core.Account
+}
+
+func newRig(t *testing.T, o memory.Options) *rig {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, store: s, queue: memory.New(o), resolver: make(resolver, 10)}
+	r.index = r.queue
+	if r.account, err = s.EnsureAccount(t.Context(), core.Account{Name: "shop", CreatedAt: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(r.queue.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// run starts the relay; it ends with the test, or with the function returned.
+func (r *rig) run() (stop func()) {
+	r.relay = relay.New(relay.Options{
+		Outbox: r.store, Sweep: r.store, Index: r.index, Resolver: r.resolver,
+		Logger: slog.New(slog.DiscardHandler), Overdue: 200 * time.Millisecond, Lease: time.Second,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { r.relay.Run(ctx) })
+	stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+	})
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// accept commits n messages and returns their ids and envelopes.
+func (r *rig) accept(n int, change func(*core.Message)) ([]core.RecordID, []core.Envelope) {
+	r.t.Helper()
+	first, err := r.store.ReserveIDs(r.t.Context(), n)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	now := time.Now()
+	ids, messages := make([]core.RecordID, n), make([]core.Message, n)
+	for i := range n {
+		ids[i] = first + core.RecordID(i)
+		messages[i] = core.Message{
+			ID: ids[i], TraceID: core.NewTraceID(ids[i], 1), Account: r.account.ID, Channel: "sms", Priority: 5,
+			Recipient: strconv.Itoa(i), Status: core.StatusQueued, Budget: 5, CreatedAt: now, UpdatedAt: now,
+		}
+		if change != nil {
+			change(&messages[i])
+		}
+	}
+	envelopes, _, err := r.store.Accept(r.t.Context(), []store.Submission{{Account: r.account.ID, Messages: messages}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return ids, envelopes
+}
+
+// receive takes envelopes from the queue until it has seen all the ids, each at least once.
+func (r *rig) receive(ids []core.RecordID) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	sub, err := r.queue.Subscribe(ctx, "sms")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer sub.Close()
+	missing := map[core.RecordID]bool{}
+	for _, id := range ids {
+		missing[id] = true
+	}
+	for len(missing) > 0 {
+		got, err := sub.Receive(ctx)
+		if err != nil {
+			r.t.Fatalf("%d messages never came: %v", len(missing), err)
+		}
+		for _, id := range got.Records {
+			delete(missing, id)
+		}
+		if err := got.Ack(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func TestCommittedIsPublishedAndForgotten(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	stop := r.run()
+	ids, envelopes := r.accept(250, nil)
+	if len(envelopes) != 3 {
+		t.Errorf("%d envelopes for 250 messages, want 3", len(envelopes))
+	}
+	r.relay.Publish(envelopes)
+	r.receive(ids)
+	stop()
+	if left, err := r.store.Unpublished(t.Context(), time.Now().Add(time.Hour), 10); err != nil || len(left) != 0 {
+		t.Errorf("the outbox still holds %v, %v", left, err)
+	}
+}
+
+func TestCrashBetweenCommitAndPublishIsSwept(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.run()
+	ids, _ := r.accept(10, nil) // nobody hands the envelopes over
+	r.receive(ids)
+}
+
+func TestQueuedBeforeTheStartIsPublished(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	ids, envelopes := r.accept(1234, nil)
+	published := make([]int64, len(envelopes))
+	for i := range envelopes {
+		published[i] = envelopes[i].ID
+	}
+	if err := r.store.Published(t.Context(), published); err != nil { // a queue had them, and lost them
+		t.Fatal(err)
+	}
+	r.run()
+	r.receive(ids)
+}
+
+func TestFullLaneWaitsInTheOutbox(t *testing.T) {
+	r := newRig(t, memory.Options{LaneMessages: 100})
+	r.run()
+	ids, envelopes := r.accept(1000, nil)
+	r.relay.Publish(envelopes)
+	r.receive(ids)
+}
+
+func TestScheduledIsPublishedWhenDue(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.run()
+	due := time.Now().Add(300 * time.Millisecond)
+	ids, envelopes := r.accept(1, func(m *core.Message) { m.Status, m.NextAttempt = core.StatusScheduled, due })
+	if len(envelopes) != 0 {
+		t.Fatalf("a scheduled message has envelopes %v", envelopes)
+	}
+	r.receive(ids)
+	if early := time.Until(due); early > time.Millisecond {
+		t.Errorf("published %s early", early)
+	} else if early < -2*time.Second {
+		t.Errorf("published %s late", -early)
+	}
+}
+
+func TestLapsedGoesToTheResolver(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	ids, _ := r.accept(1, nil)
+	now := time.Now()
+	won, err := r.store.Claim(t.Context(), []store.Claim{{Record: ids[0], Attempt: 1, Connector: "sms/a"}}, now, now.Add(50*time.Millisecond))
+	if err != nil || !won[0] {
+		t.Fatalf("claim: %v, %v", won, err)
+	}
+	r.run()
+	select {
+	case lapsed := <-r.resolver:
+		if len(lapsed) != 1 || lapsed[0].Message.ID != ids[0] || lapsed[0].Message.Connector != "sms/a" {
+			t.Errorf("lapsed: %+v", lapsed)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the resolver heard nothing")
+	}
+}
+
+// flaky fails the first publications.
+type flaky struct {
+	queue.Queue
+	mu    sync.Mutex
+	fails int
+}
+
+// Publish implements queue.Publisher.
+func (f *flaky) Publish(ctx context.Context, envelopes []core.Envelope) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fails > 0 {
+		f.fails--
+		return errors.New("the broker is gone")
+	}
+	return f.Queue.Publish(ctx, envelopes)
+}
+
+func TestFailedPublicationIsRepeated(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.index = &flaky{Queue: r.queue, fails: 3}
+	r.run()
+	ids, envelopes := r.accept(5, nil)
+	r.relay.Publish(envelopes)
+	r.receive(ids)
+}
+
+func TestPublishNeverBlocks(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.relay = relay.New(relay.Options{Logger: slog.New(slog.DiscardHandler)})
+	_, envelopes := r.accept(1, nil)
+	for range 10_000 { // nobody runs the relay
+		r.relay.Publish(slices.Clone(envelopes))
+	}
+}
