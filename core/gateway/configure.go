@@ -33,7 +33,9 @@ func (g *Gateway) configure(ctx context.Context) {
 		policies = append(policies, policy(c))
 	}
 	g.host.Configure(ctx, configs)
-	g.dispatch.Configure(policies)
+	if err := g.dispatch.Configure(policies); err != nil {
+		g.logger.ErrorContext(ctx, "gateway: cannot start the connectors", "error", err)
+	}
 	for _, s := range g.host.Connectors() {
 		for _, d := range s.Diagnostics {
 			g.logger.ErrorContext(ctx, "gateway: connector is misconfigured", "connector", s.ID, "problem", describe(g.settings, s.ID, d))

@@ -4,8 +4,13 @@ package limit
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// ErrNever comes with a refusal of a request for more events at once than its rule ever lets pass: more
+// than one second's worth of a rate, or more than Max. Waiting is no use; ask for fewer at a time.
+var ErrNever = errors.New("more events at once than the limit ever allows")
 
 // Type is the way a limit counts.
 type Type string
@@ -21,8 +26,10 @@ const (
 type Rule struct {
 	Resource string // what is limited, e.g. "api:/messages/send" or "connector:sms/main"
 	Type     Type
-	Max      float64       // events a second, at a time, or in a window; 0 or less: nothing passes
-	Window   time.Duration // SlidingWindow only
+	// Max is how many events may happen in a second, at a time, or in a window. With 0 or less nothing
+	// passes. The burst of a QPS below 1 is one event.
+	Max    float64
+	Window time.Duration // SlidingWindow only
 }
 
 // Request asks for n events under a rule, for one value of the rule's dimension: an account, a key, an
@@ -30,14 +37,14 @@ type Rule struct {
 type Request struct {
 	Rule Rule
 	Key  string
-	N    int
+	N    int // at least 1
 }
 
 // Decision is the answer to a request for several limits at once.
 type Decision struct {
 	Allowed    bool
 	Refused    int           // index of the first request that was refused; -1 if allowed
-	RetryAfter time.Duration // when it may be worth asking again; 0 if allowed
+	RetryAfter time.Duration // when it may be worth asking again; 0 if allowed, or if it never will be
 	// Release gives concurrent places back. It is never nil and may be called more than once.
 	Release func()
 }
@@ -46,5 +53,7 @@ type Decision struct {
 // A concurrent place that is not released lapses after a lease that the technology states.
 type Limiter interface {
 	// Allow asks for all requests in one round trip. A rule whose Max has changed takes effect at once.
+	// A refusal is a decision and no error, except for ErrNever, which comes with the decision. Any other
+	// error means that nothing was counted and nothing decided.
 	Allow(ctx context.Context, requests ...Request) (Decision, error)
 }

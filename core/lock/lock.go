@@ -15,6 +15,9 @@ var ErrHeld = errors.New("lock is held by another owner")
 // ErrLost says that the lease ran out before it was renewed.
 var ErrLost = errors.New("lock was lost")
 
+// DefaultLease is the lease of a lock whose Options give none.
+const DefaultLease = 30 * time.Second
+
 // Locker takes locks by name.
 type Locker interface {
 	// TryLock takes the lock or returns ErrHeld at once.
@@ -26,6 +29,7 @@ type Locker interface {
 // Options of a lock.
 type Options struct {
 	// Lease is how long the lock outlives a holder that is gone; it is renewed while the holder lives.
+	// 0 is DefaultLease.
 	Lease time.Duration
 	// Owner makes the lock reentrant: the same owner may take it again and must unlock it as often.
 	// Empty: a new owner each time.

@@ -59,8 +59,8 @@ func newRig(t *testing.T, o memory.Options) *rig {
 	return r
 }
 
-// run starts the relay; it ends with the test, or with the function returned.
-func (r *rig) run() (stop func()) {
+// run starts the relay; it ends with the test.
+func (r *rig) run() {
 	r.relay = relay.New(relay.Options{
 		Outbox: r.store, Sweep: r.store, Index: r.index, Resolver: r.resolver,
 		Logger: slog.New(slog.DiscardHandler), Overdue: 200 * time.Millisecond, Lease: time.Second,
@@ -68,12 +68,10 @@ func (r *rig) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { r.relay.Run(ctx) })
-	stop = sync.OnceFunc(func() {
+	r.t.Cleanup(func() {
 		cancel()
 		running.Wait()
 	})
-	r.t.Cleanup(stop)
-	return stop
 }
 
 // accept commits n messages and returns their ids and envelopes.
@@ -132,16 +130,35 @@ func (r *rig) receive(ids []core.RecordID) {
 
 func TestCommittedIsPublishedAndForgotten(t *testing.T) {
 	r := newRig(t, memory.Options{})
-	stop := r.run()
+	r.run()
 	ids, envelopes := r.accept(250, nil)
 	if len(envelopes) != 3 {
 		t.Errorf("%d envelopes for 250 messages, want 3", len(envelopes))
 	}
 	r.relay.Publish(envelopes)
 	r.receive(ids)
-	stop()
-	if left, err := r.store.Unpublished(t.Context(), time.Now().Add(time.Hour), 10); err != nil || len(left) != 0 {
-		t.Errorf("the outbox still holds %v, %v", left, err)
+	r.awaitEmptyOutbox()
+}
+
+// awaitEmptyOutbox polls, as the store sends no signals.
+func (r *rig) awaitEmptyOutbox() {
+	r.t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left, err := r.store.Unpublished(r.t.Context(), time.Now().Add(time.Hour), 10)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("the outbox still holds %d envelopes", len(left))
+		}
 	}
 }
 

@@ -55,6 +55,8 @@ type IdempotencyRecord struct {
 	BodyHash  [32]byte
 	Status    int    // HTTP status of the answer
 	Response  []byte // body of the answer
+	// CreatedAt is when the request came: a key remembered earlier that had expired by then is free.
+	CreatedAt time.Time
 	ExpiresAt time.Time
 }
 

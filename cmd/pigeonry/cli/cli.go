@@ -9,12 +9,37 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 )
+
+// Gateway is the gateway of this program, for the commands that need one in their own process.
+type Gateway struct {
+	// Serve runs a gateway until ctx ends, and then stops it in order.
+	Serve func(ctx context.Context, s *settings.Settings, logger *slog.Logger) error
+	// Accounts opens the accounts in the store of the settings, beside a gateway that may be running.
+	Accounts func(ctx context.Context, s *settings.Settings) (Accounts, error)
+}
+
+// Accounts keeps the keys of accounts.
+type Accounts interface {
+	// Account returns the account of that name, which is created if absent.
+	Account(ctx context.Context, name string) (core.Account, error)
+	// Create makes a key and returns it, the only time that it can be seen. An expiry of zero means never.
+	Create(ctx context.Context, account core.AccountID, name string, expires time.Time) (string, core.Key, error)
+	// List returns the keys of an account, oldest first.
+	List(ctx context.Context, account core.AccountID) ([]core.Key, error)
+	// Revoke ends a key of an account for good.
+	Revoke(ctx context.Context, account core.AccountID, id int64) error
+	// Close ends the use of the store.
+	Close() error
+}
 
 // Process is the world around a command.
 type Process struct {
@@ -23,6 +48,7 @@ type Process struct {
 	Executable string   // path of the program; "" where it is not known
 	In         io.Reader
 	Out, Err   io.Writer
+	Gateway    Gateway
 }
 
 // Run runs one command and returns the exit code. It ends early, and in order, when ctx does.

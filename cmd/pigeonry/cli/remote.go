@@ -111,7 +111,7 @@ func answered(response *http.Response, body []byte) error {
 // repeat: it carries an Idempotency-Key.
 func (r *remote) insist(ctx context.Context, request func() (*http.Response, []byte, error)) error {
 	for try := 1; ; try++ {
-		response, body, err := request()
+		response, body, err := request() //nolint:bodyclose // the generated client has read and closed it
 		if err == nil {
 			err = answered(response, body)
 		} else {

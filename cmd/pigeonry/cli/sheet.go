@@ -37,7 +37,7 @@ type sheet struct {
 }
 
 // openSheet reads a whole file and notes all that is wrong with it. Rows are numbered as in a spreadsheet:
-// the header is row 1. The caller closes it.
+// the header is row 1; empty lines are not counted. The caller closes it.
 func openSheet(name, recipientColumn string) (*sheet, error) {
 	file, err := os.Open(name)
 	if err != nil {
