@@ -3,7 +3,6 @@ package core
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -80,5 +79,10 @@ func (t TraceID) RecordID() (RecordID, bool) {
 
 // Traceparent is the W3C header value for one attempt of the message.
 func (t TraceID) Traceparent(attempt int) string {
-	return fmt.Sprintf("00-%s-%016x-01", strings.TrimPrefix(string(t), traceIDPrefix), attempt)
+	var span [8]byte
+	binary.BigEndian.PutUint64(span[:], uint64(attempt))
+	b := make([]byte, 0, len("00-00112233445566778899aabbccddeeff-0011223344556677-01"))
+	b = append(append(b, "00-"...), strings.TrimPrefix(string(t), traceIDPrefix)...)
+	b = hex.AppendEncode(append(b, '-'), span[:])
+	return string(append(b, "-01"...))
 }

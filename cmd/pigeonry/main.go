@@ -4,11 +4,14 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry/cli"
+	"github.com/pigeonry/pigeonry/core/gateway"
+	"github.com/pigeonry/pigeonry/core/gateway/settings"
 )
 
 func main() {
@@ -18,7 +21,20 @@ func main() {
 	code := cli.Run(ctx, cli.Process{
 		Args: os.Args[1:], Environ: os.Environ(), Executable: executable,
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Gateway: cli.Gateway{Serve: serve, Accounts: accounts},
 	})
 	stop()
 	os.Exit(code)
+}
+
+func serve(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+	g, err := gateway.New(ctx, s, logger)
+	if err != nil {
+		return err
+	}
+	return g.Run(ctx)
+}
+
+func accounts(ctx context.Context, s *settings.Settings) (cli.Accounts, error) {
+	return gateway.OpenAccounts(ctx, s)
 }

@@ -172,30 +172,27 @@ func TestResolveConcludes(t *testing.T) {
 		Message:   core.Message{ID: 7, Attempt: 2, Budget: 5, Status: core.StatusSending, CreatedAt: noon},
 		StartedAt: noon.Add(-time.Minute),
 	}
-	queryable := core.ConnectorStatus{Query: true}
 	retry := Policy{}.withDefaults()
+	says := func(o core.Outcome) answer {
+		return answer{known: true, result: core.Result{Record: 7, Attempt: 2, Outcome: o}}
+	}
 	tests := []struct {
 		name   string
-		status core.ConnectorStatus
-		answer *core.Result
+		answer answer
 		age    time.Duration
 		want   core.Status
 		mark   bool
 	}{
 		{name: "nobody to ask: the policy sends again", want: core.StatusQueued, mark: true},
-		{name: "the provider has it", status: queryable, answer: &core.Result{Outcome: core.OutcomeAccepted}, want: core.StatusSent},
-		{name: "the provider never got it", status: queryable, answer: &core.Result{Outcome: core.OutcomeRetryable}, want: core.StatusQueued},
-		{name: "the provider does not know yet", status: queryable, answer: &core.Result{Outcome: core.OutcomeUncertain}, want: core.StatusUncertain},
-		{name: "no answer: ask again", status: queryable, want: core.StatusUncertain},
-		{name: "no answer for long: the policy sends again", status: queryable, age: time.Hour, want: core.StatusQueued, mark: true},
+		{name: "the provider has it", answer: says(core.OutcomeAccepted), want: core.StatusSent},
+		{name: "the provider never got it", answer: says(core.OutcomeRetryable), want: core.StatusQueued},
+		{name: "the provider refused it", answer: says(core.OutcomeRejected), want: core.StatusFailed},
+		{name: "the provider does not know yet, or cannot be reached", answer: answer{later: true}, want: core.StatusUncertain},
+		{name: "no answer for long: the policy sends again", answer: answer{later: true}, age: time.Hour, want: core.StatusQueued, mark: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			answer := core.Result{Record: 7, Attempt: 2}
-			if tt.answer != nil {
-				answer.Outcome = tt.answer.Outcome
-			}
-			got := d.conclude(&lapsed, retry, tt.status, answer, tt.answer != nil, noon.Add(tt.age))
+			got := d.conclude(&lapsed, retry, core.ConnectorStatus{Query: true}, tt.answer, noon.Add(tt.age))
 			if got.Status != tt.want || got.Doubtful != tt.mark {
 				t.Errorf("got %s, mark %v; want %s, mark %v", got.Status, got.Doubtful, tt.want, tt.mark)
 			}

@@ -32,26 +32,29 @@ func (d *Dispatcher) resolve(ctx context.Context, id core.ConnectorID, lapsed []
 	if c, ok := d.connector(id); ok {
 		policy, status = c.view()
 	}
-	answers := map[core.RecordID]core.Result{}
-	if status.Query {
-		answers = d.query(ctx, id, lapsed)
-	}
+	answers := d.query(ctx, id, status, lapsed)
 	now := time.Now()
 	transitions := make([]store.Transition, len(lapsed))
 	for i := range lapsed {
-		answer, known := answers[lapsed[i].Message.ID]
-		transitions[i] = d.conclude(&lapsed[i], policy, status, answer, known, now)
+		transitions[i] = d.conclude(&lapsed[i], policy, status, answers[lapsed[i].Message.ID], now)
 	}
 	if _, err := d.record(ctx, transitions, now); err != nil && ctx.Err() == nil {
 		d.o.Logger.ErrorContext(ctx, "dispatch: cannot resolve uncertain messages", "error", err)
 	}
 }
 
+// answer is what a provider said about one attempt.
+type answer struct {
+	result core.Result
+	known  bool // the provider knows the attempt
+	later  bool // the provider could not be asked, or does not know yet: it may another time
+}
+
 // conclude turns the provider's answer, or its silence, into a transition.
-func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus, answer core.Result, known bool, now time.Time) store.Transition {
+func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus, a answer, now time.Time) store.Transition {
 	m := &l.Message
-	result := answer
-	if !known {
+	result := a.result
+	if !a.known {
 		result = core.Result{
 			Record: m.ID, Attempt: m.Attempt, Outcome: core.OutcomeUncertain, ProviderIDs: l.ProviderIDs, Error: m.Error,
 		}
@@ -63,7 +66,7 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 		}
 	}
 	j := judgement{message: m, result: &result, policy: p, status: s, now: now, maxAge: d.o.MaxAge}
-	if known && result.Outcome != core.OutcomeUncertain {
+	if a.known {
 		t := j.transition()
 		t.StartedAt = l.StartedAt
 		return t
@@ -72,7 +75,7 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 		Record: m.ID, Attempt: m.Attempt, Status: core.StatusUncertain, Outcome: core.OutcomeUncertain,
 		Error: result.Error, ProviderIDs: l.ProviderIDs, StartedAt: l.StartedAt, FinishedAt: now,
 	}
-	if s.Query && now.Sub(l.StartedAt) < giveUpAfter {
+	if a.later && now.Sub(l.StartedAt) < giveUpAfter {
 		t.NextAttempt = now.Add(max(queryAfter, now.Sub(l.StartedAt)/2))
 		return t
 	}
@@ -80,8 +83,13 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 	return t
 }
 
-// query asks the provider; what it does not answer is missing from the map.
-func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, lapsed []store.Lapsed) map[core.RecordID]core.Result {
+// query asks the provider about attempts. One that it leaves out it cannot tell anything about, for
+// instance because it knows messages by an id that was never heard.
+func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, s core.ConnectorStatus, lapsed []store.Lapsed) map[core.RecordID]answer {
+	answers := make(map[core.RecordID]answer, len(lapsed))
+	if !s.Query {
+		return answers
+	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	inquiries := make([]core.Inquiry, len(lapsed))
@@ -92,13 +100,17 @@ func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, lapsed []st
 			ProviderIDs: lapsed[i].ProviderIDs, Recipient: m.Recipient, SentAt: lapsed[i].StartedAt,
 		}
 	}
-	answers := map[core.RecordID]core.Result{}
 	results, err := d.o.Carrier.Query(ctx, id, inquiries)
 	if err != nil {
 		d.o.Logger.WarnContext(ctx, "dispatch: cannot ask the provider about uncertain messages", "connector", id, "error", err)
+		for i := range lapsed {
+			answers[lapsed[i].Message.ID] = answer{later: true}
+		}
+		return answers
 	}
 	for _, r := range results {
-		answers[r.Record] = r
+		unclear := r.Outcome == core.OutcomeUncertain
+		answers[r.Record] = answer{result: r, known: !unclear, later: unclear}
 	}
 	return answers
 }

@@ -26,9 +26,6 @@ import (
 	"github.com/pigeonry/pigeonry/core/telemetry"
 )
 
-// defaultAccount is the account that a gateway starts with.
-const defaultAccount = "default"
-
 // Gateway is one running gateway.
 type Gateway struct {
 	settings *settings.Settings
@@ -80,11 +77,13 @@ func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gat
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) buildAccounts(ctx context.Context) error {
-	g.accounts = newAccounts(g.engines.store)
-	if key := g.settings.BootstrapKey.Reveal(); key != "" {
-		if err := bootstrap(ctx, g.engines.store, g.settings, key); err != nil {
-			return fmt.Errorf("create the key of PIGEONRY_BOOTSTRAP_KEY: %w", err)
-		}
+	g.accounts = newAccounts(g.engines.store, g.settings)
+	key := g.settings.BootstrapKey.Reveal()
+	if key == "" {
+		return nil
+	}
+	if _, err := g.accounts.Bootstrap(ctx, key); err != nil {
+		return fmt.Errorf("take the key in PIGEONRY_BOOTSTRAP_KEY: %w", err)
 	}
 	return nil
 }

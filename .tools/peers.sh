@@ -1,0 +1,57 @@
+#!/bin/sh
+# Programs of other makers that the tests talk to. On Debian as root the missing ones are installed, without
+# starting any service; elsewhere they are named and their tests are left out. With CI=true a missing peer
+# is a failure: then nothing may be left out.
+set -eu
+
+has() {
+  case $1 in
+    postfix) [ -x /usr/sbin/postfix ] ;;
+    kannel) [ -x /usr/sbin/bearerbox ] ;;
+    python3-aiosmtpd) python3 -c 'import aiosmtpd' 2>/dev/null ;;
+    nodejs) command -v node >/dev/null ;;
+    npm) command -v npm >/dev/null ;;
+  esac
+}
+peers='postfix kannel python3-aiosmtpd nodejs npm'
+missing() { for peer in $peers; do has "$peer" || printf '%s ' "$peer"; done; }
+
+install() {
+  # Debian starts what it installs unless policy-rc.d says no. Ours stands only while apt works.
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
+  fi
+  log=$(mktemp)
+  if ! {
+    apt-get update -q &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+  } >"$log" 2>&1; then
+    echo "apt-get could not install: $*" >&2
+    tail -n 5 "$log" >&2
+  fi
+  rm -f "$log"
+}
+
+want=$(missing)
+if [ -n "$want" ] && [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing the peers of the tests: $want"
+  # shellcheck disable=SC2086 # a list of words
+  install $want
+  want=$(missing)
+fi
+
+# The npm package smpp is the SMS plugin's peer as an SMSC.
+if has npm; then
+  for lock in plugins/*/testdata/*/package-lock.json; do
+    [ -f "$lock" ] || continue
+    dir=$(dirname "$lock")
+    [ -d "$dir/node_modules" ] || npm ci --prefix "$dir" --silent --no-audit --no-fund || want="$want npm:$dir"
+  done
+fi
+
+[ -n "$want" ] || exit 0
+echo "Left out: the tests against these peers, which are not installed here: $want"
+[ "${CI:-}" != true ] || { echo 'CI=true: every peer must be there' >&2; exit 1; }

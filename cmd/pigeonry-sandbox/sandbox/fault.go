@@ -1,0 +1,191 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Channels of the sandbox.
+const (
+	ChannelEmail = "email"
+	ChannelSMS   = "sms"
+)
+
+// Kinds of error of a fault.
+const (
+	ErrorTemporary = "temporary"
+	ErrorPermanent = "permanent"
+)
+
+// maxDelayMS bounds the delays a fault may ask for: an hour.
+const maxDelayMS = 3_600_000
+
+// Fault says how the provider of one channel misbehaves. The zero value behaves well.
+type Fault struct {
+	// Channel is "email" or "sms".
+	Channel string `json:"channel"`
+	// LatencyMS is waited before each answer.
+	LatencyMS int `json:"latency_ms"`
+	// ErrorRate is the share of messages that are refused, 0 to 1.
+	ErrorRate Share `json:"error_rate"`
+	// ErrorKind of the refused: "temporary" (the default) or "permanent".
+	ErrorKind string `json:"error_kind,omitempty"`
+	// Throttle bounds the messages a second; what goes beyond is refused as too fast.
+	Throttle Throttle `json:"throttle"`
+	// AcceptThenDrop is the share that is accepted and then lost.
+	AcceptThenDrop Share `json:"accept_then_drop"`
+	// Unanswered is the share that is delivered, but the connection is closed instead of an answer.
+	Unanswered Share `json:"unanswered"`
+	// Undelivered is the share of SMS whose receipt says that they could not be delivered.
+	Undelivered Share `json:"undelivered"`
+	// ReceiptDelayMS is waited before a receipt; nil keeps the sandbox's own delay.
+	ReceiptDelayMS *int `json:"receipt_delay_ms,omitempty"`
+}
+
+// Share is a probability from 0 to 1. In JSON, true stands for 1 and false for 0.
+type Share float64
+
+// UnmarshalJSON accepts a boolean or a number.
+func (s *Share) UnmarshalJSON(b []byte) error {
+	n, err := boolOrNumber(b)
+	if err != nil {
+		return fmt.Errorf("want true, false or a share from 0 to 1, got %s", b)
+	}
+	*s = Share(n)
+	return nil
+}
+
+// Throttle is a bound of messages a second: 0 is none, below 0 lets nothing through. In JSON,
+// true lets nothing through and false is no bound.
+type Throttle float64
+
+// UnmarshalJSON accepts a boolean or a number.
+func (t *Throttle) UnmarshalJSON(b []byte) error {
+	n, err := boolOrNumber(b)
+	switch {
+	case err != nil || n < 0:
+		return fmt.Errorf("want true, false or messages a second, got %s", b)
+	case bytes.Equal(b, []byte("true")):
+		*t = -1
+	default:
+		*t = Throttle(n)
+	}
+	return nil
+}
+
+// MarshalJSON writes true for "lets nothing through".
+func (t Throttle) MarshalJSON() ([]byte, error) {
+	if t < 0 {
+		return []byte("true"), nil
+	}
+	return json.Marshal(float64(t))
+}
+
+func boolOrNumber(b []byte) (float64, error) {
+	switch string(b) {
+	case "true":
+		return 1, nil
+	case "false":
+		return 0, nil
+	default:
+		return strconv.ParseFloat(string(b), 64)
+	}
+}
+
+// FieldError says what is wrong with a field of a request.
+type FieldError struct {
+	// Field as it is called in JSON.
+	Field string `json:"field"`
+	// Reason why it is refused, and what would be taken.
+	Reason string `json:"reason"`
+}
+
+// Error implements error.
+func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+
+// Validate reports everything that is wrong with a fault.
+func (f Fault) Validate() []*FieldError {
+	var wrong []*FieldError
+	refuse := func(field, reason string, args ...any) {
+		wrong = append(wrong, &FieldError{Field: field, Reason: fmt.Sprintf(reason, args...)})
+	}
+	if f.Channel != ChannelEmail && f.Channel != ChannelSMS {
+		refuse("channel", "want %q or %q, got %q", ChannelEmail, ChannelSMS, f.Channel)
+	}
+	if f.LatencyMS < 0 || f.LatencyMS > maxDelayMS {
+		refuse("latency_ms", "want 0 to %d, got %d", maxDelayMS, f.LatencyMS)
+	}
+	if d := f.ReceiptDelayMS; d != nil && (*d < 0 || *d > maxDelayMS) {
+		refuse("receipt_delay_ms", "want 0 to %d, got %d", maxDelayMS, *d)
+	}
+	if k := f.ErrorKind; k != "" && k != ErrorTemporary && k != ErrorPermanent {
+		refuse("error_kind", "want %q or %q, got %q", ErrorTemporary, ErrorPermanent, k)
+	}
+	shares := []struct {
+		name  string
+		share Share
+	}{
+		{"error_rate", f.ErrorRate},
+		{"accept_then_drop", f.AcceptThenDrop},
+		{"unanswered", f.Unanswered},
+		{"undelivered", f.Undelivered},
+	}
+	for _, s := range shares {
+		// Written so that NaN is refused too.
+		if !(s.share >= 0 && s.share <= 1) {
+			refuse(s.name, "want 0 to 1, got %v", float64(s.share))
+		}
+	}
+	if f.Channel == ChannelEmail && f.Undelivered > 0 {
+		refuse("undelivered", "mail has no receipts; this fault is for %q", ChannelSMS)
+	}
+	if f.Channel == ChannelEmail && f.ReceiptDelayMS != nil {
+		refuse("receipt_delay_ms", "mail has no receipts; this fault is for %q", ChannelSMS)
+	}
+	return wrong
+}
+
+// decodeFault reads a fault from JSON and reports everything that is wrong with it, field by field.
+func decodeFault(body []byte) (Fault, []*FieldError) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return Fault{}, []*FieldError{{Field: "body", Reason: "want one JSON object: " + err.Error()}}
+	}
+	var f Fault
+	targets := map[string]any{
+		"channel": &f.Channel, "latency_ms": &f.LatencyMS, "error_rate": &f.ErrorRate, "error_kind": &f.ErrorKind,
+		"throttle": &f.Throttle, "accept_then_drop": &f.AcceptThenDrop, "unanswered": &f.Unanswered,
+		"undelivered": &f.Undelivered, "receipt_delay_ms": &f.ReceiptDelayMS,
+	}
+	var wrong []*FieldError
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		target, known := targets[name]
+		if !known {
+			list := strings.Join(slices.Sorted(maps.Keys(targets)), ", ")
+			wrong = append(wrong, &FieldError{Field: name, Reason: "unknown field; known are " + list})
+			continue
+		}
+		if err := json.Unmarshal(fields[name], target); err != nil {
+			wrong = append(wrong, &FieldError{Field: name, Reason: decodeReason(err, fields[name])})
+		}
+	}
+	if len(wrong) > 0 {
+		return Fault{}, wrong
+	}
+	return f, f.Validate()
+}
+
+// decodeReason says in plain words why a value does not fit its field.
+func decodeReason(err error, value json.RawMessage) string {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		return fmt.Sprintf("want %s, got %s", mismatch.Type, value)
+	}
+	return err.Error()
+}

@@ -1,0 +1,93 @@
+package api
+
+import (
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+// envelope is around the data of every success; the generated …Answer types have the same shape.
+type envelope struct {
+	Code      int    `json:"code"`
+	Message   string `json:"message"`
+	Data      any    `json:"data"`
+	RequestID string `json:"request_id"`
+}
+
+// ok ends a request with data.
+func (s *server) ok(c *gin.Context, message string, data any) {
+	s.succeed(c, http.StatusOK, message, data)
+}
+
+func (s *server) succeed(c *gin.Context, status int, message string, data any) {
+	body, err := encode(callOf(c).id, message, data)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	writeJSON(c, status, body)
+}
+
+// encode makes the body of a success.
+func encode(requestID, message string, data any) ([]byte, error) {
+	return json.Marshal(envelope{Message: message, Data: data, RequestID: requestID}, json.Deterministic(true))
+}
+
+// fail ends a request with an error. What is a fault of the gateway is logged with its cause.
+func (s *server) fail(c *gin.Context, err error) {
+	r := refuse(err)
+	level := slog.LevelDebug
+	switch {
+	case c.Request.Context().Err() != nil: // the caller left
+	case r.status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case r.status == http.StatusServiceUnavailable:
+		level = slog.LevelWarn
+	}
+	s.o.Logger.Log(c.Request.Context(), level, "api: request refused", "request_id", callOf(c).id,
+		"method", c.Request.Method, "route", c.FullPath(), "code", r.code, "error", err)
+	s.write(c, r)
+	c.Abort()
+}
+
+func (s *server) write(c *gin.Context, r refusal) {
+	if r.retryAfter > 0 {
+		c.Header("Retry-After", seconds(r.retryAfter))
+	}
+	answer := ErrorAnswer{Code: r.code, Message: r.message, RequestId: callOf(c).id, Errors: fieldErrors(r.fields)}
+	body, err := json.Marshal(answer)
+	if err != nil { // the strings are ours and the decoder's, so they are UTF-8
+		s.o.Logger.ErrorContext(c.Request.Context(), "api: cannot encode a refusal", "request_id", callOf(c).id, "error", err)
+		c.Status(http.StatusInternalServerError)
+		return
+	}
+	writeJSON(c, r.status, body)
+}
+
+func fieldErrors(fields []core.FieldError) []FieldError {
+	answers := make([]FieldError, len(fields))
+	for i, f := range fields {
+		answers[i] = FieldError{Field: f.Field, Reason: f.Reason}
+	}
+	return answers
+}
+
+func writeJSON(c *gin.Context, status int, body []byte) {
+	h := c.Writer.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.Writer.WriteHeader(status)
+	_, _ = c.Writer.Write(body) // the caller may be gone; there is nobody to tell
+}
+
+// seconds is how Retry-After is written: whole, and at least one.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64(math.Ceil(d.Seconds()))), 10)
+}

@@ -1,0 +1,102 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pigeonry/pigeonry/core/limit"
+	"github.com/pigeonry/pigeonry/core/store"
+	"github.com/pigeonry/pigeonry/core/trace"
+)
+
+// Options are what the API needs. All are required except those with a default.
+type Options struct {
+	Authenticator Authenticator
+	Sender        Sender
+	Idempotency   Idempotency
+	Messages      Messages
+	Retrier       Retrier
+	Templates     store.Templates
+	Traces        trace.Reader
+	Plugins       Plugins
+	Callbacks     Callbacks
+	// Ready returns the state of each dependency. It must obey ctx.
+	Ready   func(ctx context.Context) []DependencyState
+	Metrics http.Handler
+	Limiter limit.Limiter
+	// Rules returns the limits of a resource in force now. A resource is "api:" and the path below
+	// /api as it stands in the contract, e.g. "api:/messages/templates/{id}".
+	Rules  func(resource string) []limit.Rule
+	Logger *slog.Logger
+	// PublicURL is how providers reach the gateway, e.g. "https://gateway.example.com"; plugins need
+	// it for signatures over the URL. Default: the Host of the request, over HTTP.
+	PublicURL string
+	// KeyTTL is how long an idempotency key of a template is remembered; default 24 h.
+	KeyTTL time.Duration
+}
+
+// server handles the routes of the contract; it implements ServerInterface.
+type server struct{ o Options }
+
+var _ ServerInterface = (*server)(nil)
+
+// New returns the handler of the API. The error names options that are missing.
+func New(o Options) (http.Handler, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.KeyTTL == 0 {
+		o.KeyTTL = 24 * time.Hour
+	}
+	s := &server{o: o}
+	engine := newEngine()
+	engine.Use(s.begin, s.guard)
+	engine.NoRoute(s.noRoute)
+	engine.NoMethod(s.noMethod)
+
+	keyed := engine.Group("", s.authenticate, s.limit)
+	RegisterHandlersWithOptions(keyed, s, GinServerOptions{ErrorHandler: s.badParameter})
+
+	engine.GET("/healthz", s.health)
+	engine.GET("/readyz", s.readiness)
+	engine.GET("/metrics", gin.WrapH(o.Metrics))
+	engine.Any("/callbacks/:channel/:name", s.callback)
+	engine.Any("/callbacks/:channel/:name/*path", s.callback)
+	documentation(engine)
+	return engine, nil
+}
+
+// newEngine returns a router that writes no log of its own, trusts no proxy and mends no path.
+func newEngine() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false
+	_ = engine.SetTrustedProxies(nil) // nil cannot be wrong
+	return engine
+}
+
+// check names what is missing.
+func (o Options) check() error {
+	var missing []string
+	v := reflect.ValueOf(o)
+	for _, name := range []string{
+		"Authenticator", "Sender", "Idempotency", "Messages", "Retrier", "Templates", "Traces", "Plugins",
+		"Callbacks", "Ready", "Metrics", "Limiter", "Rules", "Logger",
+	} {
+		if v.FieldByName(name).IsNil() {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return errors.New("api: options missing: " + strings.Join(missing, ", "))
+	}
+	return nil
+}

@@ -1,0 +1,186 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/accept"
+	"github.com/pigeonry/pigeonry/core/limit"
+)
+
+// begin names the request and writes the access log.
+func (s *server) begin(c *gin.Context) {
+	current := &call{id: requestID(c.GetHeader(requestIDHeader))}
+	c.Set(callKey, current)
+	h := c.Writer.Header()
+	h.Set(requestIDHeader, current.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	ctx := c.Request.Context()
+	if !s.o.Logger.Enabled(ctx, slog.LevelDebug) {
+		c.Next()
+		return
+	}
+	start := time.Now()
+	c.Next()
+	s.o.Logger.DebugContext(ctx, "api: request", "request_id", current.id, "method", c.Request.Method,
+		"route", c.FullPath(), "status", c.Writer.Status(), "duration", time.Since(start), "account", current.account.ID)
+}
+
+// guard turns a panic into an answer, so that one request costs only itself.
+func (s *server) guard(c *gin.Context) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(v) // net/http's own way to end a connection
+		}
+		s.o.Logger.ErrorContext(c.Request.Context(), "api: a handler panicked", "request_id", callOf(c).id,
+			"route", c.FullPath(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		if !c.Writer.Written() {
+			s.write(c, refuse(&core.Error{Kind: core.KindInternal}))
+		}
+		c.Abort()
+	}()
+	c.Next()
+}
+
+// authenticate lets those with a key in force pass.
+func (s *server) authenticate(c *gin.Context) {
+	account, _, err := s.o.Authenticator.Authenticate(c.Request.Context(), bearer(c.GetHeader("Authorization")))
+	if err != nil {
+		if core.KindOf(err) == core.KindUnauthorized {
+			c.Header("WWW-Authenticate", "Bearer")
+		}
+		s.fail(c, err)
+		return
+	}
+	callOf(c).account = account
+	c.Header("Cache-Control", "no-store")
+}
+
+// bearer returns the token of an Authorization header (RFC 6750 section 2.1), "" if there is none. The
+// name of the scheme has no case.
+func bearer(header string) string {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// limit keeps the limits of the route for the account. A limiter that cannot decide lets the request
+// pass: what protects the gateway must not be what stops it.
+func (s *server) limit(c *gin.Context) {
+	resource := resourceOf(c.FullPath())
+	rules := s.rules(resource)
+	if len(rules) == 0 {
+		return
+	}
+	account := strconv.FormatInt(int64(accountOf(c)), 10)
+	requests := make([]limit.Request, len(rules))
+	for i, rule := range rules {
+		requests[i] = limit.Request{Rule: rule, Key: account, N: 1}
+	}
+	decision, err := s.o.Limiter.Allow(c.Request.Context(), requests...)
+	if err != nil {
+		s.o.Logger.WarnContext(c.Request.Context(), "api: cannot ask the limiter; the request passes",
+			"request_id", callOf(c).id, "resource", resource, "error", err)
+		return
+	}
+	defer decision.Release()
+	if !decision.Allowed {
+		s.fail(c, &core.Error{
+			Kind: core.KindLimited, Code: core.CodeRateLimited, RetryAfter: decision.RetryAfter,
+			Message: fmt.Sprintf("over the limit of %s for %s; try again after the time in Retry-After",
+				measure(rules[decision.Refused]), resource),
+		})
+		return
+	}
+	c.Next() // concurrent places are given back when the handler is done
+}
+
+// rules returns the limits that are kept here. The rates of sending are accept's to keep.
+func (s *server) rules(resource string) []limit.Rule {
+	all := s.o.Rules(resource)
+	if resource != accept.ResourceSend && resource != accept.ResourceSendBatch {
+		return all
+	}
+	var concurrent []limit.Rule
+	for _, rule := range all {
+		if rule.Type == limit.Concurrent {
+			concurrent = append(concurrent, rule)
+		}
+	}
+	return concurrent
+}
+
+// resourceOf names the route as limits do: "/api/messages/:record_id" is "api:/messages/{record_id}".
+func resourceOf(route string) string {
+	steps := strings.Split(strings.TrimPrefix(route, "/api"), "/")
+	for i, step := range steps {
+		if name, ok := strings.CutPrefix(step, ":"); ok {
+			steps[i] = "{" + name + "}"
+		}
+	}
+	return "api:" + strings.Join(steps, "/")
+}
+
+func measure(r limit.Rule) string {
+	count := strconv.FormatFloat(r.Max, 'f', -1, 64)
+	switch r.Type {
+	case limit.QPS:
+		return count + " requests a second"
+	case limit.Concurrent:
+		return count + " requests at a time"
+	default:
+		return count + " requests in " + r.Window.String()
+	}
+}
+
+// badParameter answers for a parameter that the generated code could not read. The error's text may hold
+// the value, so only the name goes on.
+func (s *server) badParameter(c *gin.Context, err error, _ int) {
+	name := "parameter"
+	for _, prefix := range []string{"Invalid format for parameter ", "Expected one value for "} {
+		if rest, ok := strings.CutPrefix(err.Error(), prefix); ok {
+			name = strings.FieldsFunc(rest, func(r rune) bool { return r == ':' || r == ',' })[0]
+		}
+	}
+	s.fail(c, malformed(name, "cannot be read; /docs says what it has to look like"))
+}
+
+// noRoute answers for a path that does not exist.
+func (s *server) noRoute(c *gin.Context) {
+	s.fail(c, &core.Error{
+		Kind: core.KindNotFound, Code: core.CodeRouteNotFound, Message: "there is no such path; /docs lists those there are",
+	})
+}
+
+// noMethod answers for a method that the path does not know; the router has set Allow.
+func (s *server) noMethod(c *gin.Context) {
+	s.fail(c, &core.Error{
+		Kind: core.KindInvalid, Code: core.CodeMethodNotAllowed,
+		Message: "the path does not know the method " + methodName(c.Request.Method) + "; the header Allow lists those it knows",
+	})
+}
+
+// methodName keeps a made-up method from being echoed.
+func methodName(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	default:
+		return "of the request"
+	}
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/account"
+	"github.com/pigeonry/pigeonry/core/api"
+	"github.com/pigeonry/pigeonry/core/gateway/settings"
+	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/receipt"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+// newBudget is how many attempts a message gets when its caller asks for a new round.
+const newBudget = 5
+
+func (g *Gateway) apiOptions() api.Options {
+	return api.Options{
+		Authenticator: g.accounts, Sender: g.accept, Idempotency: g.accept.Keys(),
+		Messages: g.engines.store, Retrier: retrier{g}, Templates: g.engines.store, Traces: g.engines.traces,
+		Plugins: g.host, Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
+		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings.PublicURL,
+	}
+}
+
+// retrier gives a message a new round and hands its envelope to the relay.
+type retrier struct{ g *Gateway }
+
+// Retry implements api.Retrier.
+func (r retrier) Retry(ctx context.Context, account core.AccountID, id core.RecordID) error {
+	envelope, err := r.g.engines.store.Retry(ctx, account, id, newBudget, time.Now())
+	if err == nil {
+		r.g.relay.Publish([]core.Envelope{envelope})
+	}
+	return err
+}
+
+// callbacks lets the plugin of a connector parse a provider's request.
+type callbacks struct{ host *pluginhost.Host }
+
+// HandleCallback implements receipt.Parser.
+func (c callbacks) HandleCallback(ctx context.Context, id core.ConnectorID, r receipt.CallbackRequest) (receipt.CallbackResponse, receipt.Events, error) {
+	response, err := c.host.HandleCallback(ctx, id, pluginhost.CallbackRequest(r))
+	if err != nil {
+		return receipt.CallbackResponse{}, receipt.Events{}, err
+	}
+	return receipt.CallbackResponse{Status: response.Status, Header: response.Header, Body: response.Body},
+		receipt.Events{Receipts: response.Receipts, Inbound: response.Inbound}, nil
+}
+
+// ready tells the state of each dependency: the store, the plugins and the connectors. A connector that
+// the operator configured and that cannot carry messages makes the gateway not ready; its messages wait.
+func (g *Gateway) ready(ctx context.Context) []api.DependencyState {
+	states := []api.DependencyState{dependency("store", g.engines.store.Check(ctx))}
+	for _, c := range g.host.Connectors() {
+		var err error
+		if c.State != core.ConnectorReady && c.State != core.ConnectorDegraded {
+			err = fmt.Errorf("%s: %s", c.State, c.Message)
+		}
+		states = append(states, dependency("connector "+string(c.ID), err))
+	}
+	for _, p := range g.host.Plugins() {
+		states = append(states, dependency("plugin "+p.Name, failure(p)))
+	}
+	return states
+}
+
+func dependency(name string, err error) api.DependencyState {
+	s := api.DependencyState{Name: name, Ready: err == nil}
+	var known *core.Error
+	switch {
+	case errors.As(err, &known):
+		s.Message = known.Message // the cause may show more than anybody may see
+	case err != nil:
+		s.Message = err.Error()
+	}
+	return s
+}
+
+// failure says why no generation of a plugin can be used, nil if one can.
+func failure(p core.PluginStatus) error {
+	reason := "no generation is running"
+	for _, generation := range p.Generations {
+		switch generation.State {
+		case core.GenerationActive, core.GenerationCanary, core.GenerationReady:
+			return nil
+		default:
+			reason = string(generation.State)
+		}
+	}
+	return errors.New(reason)
+}
+
+func newAccounts(s store.Store, conf *settings.Settings) *account.Service {
+	return account.New(account.Options{Accounts: s, Keys: s, DefaultRegion: conf.Account.DefaultRegion})
+}
+
+// Accounts are the accounts and keys of a data folder, for a command that runs beside a gateway or
+// without one. Close them when done.
+type Accounts struct {
+	*account.Service
+	engines engines
+	region  string
+}
+
+// OpenAccounts opens the accounts in the store of the settings.
+func OpenAccounts(ctx context.Context, s *settings.Settings) (*Accounts, error) {
+	e, err := open(ctx, s, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Accounts{Service: newAccounts(e.store, s), engines: e, region: s.Account.DefaultRegion}, nil
+}
+
+// Account returns the account with a name, which is created if absent.
+func (a *Accounts) Account(ctx context.Context, name string) (core.Account, error) {
+	return a.engines.store.EnsureAccount(ctx, core.Account{Name: name, DefaultRegion: a.region, CreatedAt: time.Now()})
+}
+
+// Close ends the use of the store.
+func (a *Accounts) Close() error { return a.engines.close() }

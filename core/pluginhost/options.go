@@ -1,0 +1,76 @@
+package pluginhost
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+// Options is what a Host needs.
+type Options struct {
+	// Dir holds the plugins as <dir>/<name>/<version>/<name>. Required.
+	Dir string
+	// RuntimeDir holds what must outlive a crash of the gateway: which processes it started. It
+	// should be the same at every start; two gateways may share it. It is created with mode 0700.
+	// Sockets are made in it too, unless its path is too long for that. Required.
+	RuntimeDir string
+	// Env names the environment variables that a plugin inherits, beside PATH, TZ, LANG, LC_ALL,
+	// TMPDIR, SSL_CERT_FILE and SSL_CERT_DIR. All others stay with the gateway.
+	Env []string
+	// Events stores receipts and inbound messages that a plugin received by itself. Nil means they
+	// are stored: the plugin then tells its provider so. It is called again, after a pause, until
+	// it returns nil, and must therefore stand being called twice with the same events. Required.
+	Events func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error
+	// Logger takes the host's own messages and every line that a plugin writes to its standard
+	// error. Nil discards them.
+	Logger *slog.Logger
+	// Timing changes how long the host waits for things.
+	Timing Timing
+}
+
+// Timing bounds every wait of a Host. A field that is zero takes its default.
+type Timing struct {
+	Start        time.Duration // from the launch to the answer of Describe; 10 s
+	Call         time.Duration // one call that concerns configuration; 10 s
+	HealthEvery  time.Duration // between two proofs of life; 10 s
+	HealthAnswer time.Duration // until a proof of life must come; 5 s. Three missing in a row end the process
+	Drain        time.Duration // for what is in flight when a generation is retired; 8 s
+	Exit         time.Duration // from the request to end until SIGTERM; 1.5 s
+	Terminate    time.Duration // from SIGTERM until SIGKILL; 0.5 s
+}
+
+func (t Timing) withDefaults() Timing {
+	return Timing{
+		Start:        cmp.Or(t.Start, 10*time.Second),
+		Call:         cmp.Or(t.Call, 10*time.Second),
+		HealthEvery:  cmp.Or(t.HealthEvery, 10*time.Second),
+		HealthAnswer: cmp.Or(t.HealthAnswer, 5*time.Second),
+		Drain:        cmp.Or(t.Drain, 8*time.Second),
+		Exit:         cmp.Or(t.Exit, 1500*time.Millisecond),
+		Terminate:    cmp.Or(t.Terminate, 500*time.Millisecond),
+	}
+}
+
+func (o Options) withDefaults() Options {
+	o.Timing = o.Timing.withDefaults()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.Dir == "":
+		return errors.New("plugin host: Dir is empty; name the folder that holds the plugins")
+	case o.RuntimeDir == "":
+		return errors.New("plugin host: RuntimeDir is empty; name a folder that only the gateway uses")
+	case o.Events == nil:
+		return errors.New("plugin host: Events is nil; received events would be lost")
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package pluginhost
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocketPath is the longest path that a unix socket can be bound to (unix(7): 108 with the NUL).
+const maxSocketPath = 107
+
+// badCPUType is no error of Linux, which says ENOEXEC.
+var badCPUType = errors.New("bad CPU type in executable")
+
+// processAttributes gives a process its own group, so that its descendants can be ended with it, and
+// has the kernel end it when the gateway dies, however that happens.
+func processAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// awaitExit returns when the process has ended and leaves it to be reaped.
+func awaitExit(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// identify returns what tells a process from a later one with the same number: the boot and the time
+// of its start (proc_pid_stat(5), field 22). It returns "" if there is no such process.
+func identify(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	// Field 2 is the name in parentheses and may hold anything; what follows the last one is safe.
+	_, rest, _ := cutLast(string(stat), ")")
+	fields := strings.Fields(rest) // from field 3
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + "/" + fields[19]
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

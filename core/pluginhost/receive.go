@@ -1,0 +1,178 @@
+package pluginhost
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/pigeonry/pigeonry/core"
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
+)
+
+// Waits between tries to store events, and to open the stream anew.
+const (
+	eventsFirst = 100 * time.Millisecond
+	eventsMax   = 10 * time.Second
+)
+
+// receive takes the events that a process receives by itself, for as long as it lives.
+func (g *generation) receive(ctx context.Context, p *process) {
+	wait := eventsFirst
+	for ctx.Err() == nil {
+		started := time.Now()
+		err := g.receiveStream(ctx, p)
+		if ctx.Err() != nil || g.draining() {
+			return // the plugin ends its stream when it drains
+		}
+		if status.Code(err) == codes.Unimplemented {
+			g.log.Warn("plugin says that it receives events and does not serve Receive")
+			return
+		}
+		if time.Since(started) > eventsMax {
+			wait = eventsFirst
+		}
+		g.log.Warn("plugin ended the stream of events, it is opened again", "error", callError("Receive", err))
+		if !pause(ctx, wait/2+rand.N(wait/2)) {
+			return
+		}
+		wait = min(2*wait, eventsMax)
+	}
+}
+
+// receiveStream acknowledges batches of events, each only after it is stored.
+func (g *generation) receiveStream(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := p.service.Receive(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(&channelv1.ReceiveRequest{}); err != nil {
+		return err
+	}
+	for {
+		batch, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if err := g.store(ctx, batch); err != nil {
+			return err
+		}
+		if err := stream.Send(&channelv1.ReceiveRequest{Ack: batch.GetSequence()}); err != nil {
+			return err
+		}
+	}
+}
+
+// store passes a batch of events on, until it is stored or ctx ends.
+func (g *generation) store(ctx context.Context, batch *channelv1.ReceiveResponse) error {
+	connector := core.ConnectorID(batch.GetConnector())
+	if c, ok := (*g.host.desired.Load())[connector]; !ok || c.Plugin != g.plugin.name {
+		// The connector was removed meanwhile, or is another plugin's, which is none of this one's
+		// business. To keep the batch unacknowledged would block those behind it.
+		g.violations.foreign.Add(1)
+		g.log.Warn("plugin breaks the contract: events of a connector that it does not have", "connector", truncateTo(string(connector), maxIDText))
+		return nil
+	}
+	receipts, inbound := g.toEvents(connector, batch.GetEvents())
+	if len(receipts)+len(inbound) == 0 {
+		return nil
+	}
+	wait := eventsFirst
+	for {
+		err := g.host.options.Events(ctx, receipts, inbound)
+		if err == nil {
+			return nil
+		}
+		g.log.Error("events of a provider are not stored yet, they are kept and tried again", "connector", connector, "error", err)
+		if !pause(ctx, wait/2+rand.N(wait/2)) {
+			return fmt.Errorf("store events: %w", ctx.Err())
+		}
+		wait = min(2*wait, eventsMax)
+	}
+}
+
+// toEvents makes a plugin's events the core's.
+func (g *generation) toEvents(connector core.ConnectorID, events *channelv1.Events) ([]core.Receipt, []core.Inbound) {
+	now := time.Now()
+	var receipts []core.Receipt
+	for _, r := range events.GetReceipts() {
+		receipts = append(receipts, g.toReceipt(connector, r, now))
+	}
+	var inbound []core.Inbound
+	for _, m := range events.GetInbound() {
+		inbound = append(inbound, g.toInbound(connector, m, now))
+	}
+	return receipts, inbound
+}
+
+func (g *generation) toReceipt(connector core.ConnectorID, r *channelv1.Receipt, now time.Time) core.Receipt {
+	receipt := core.Receipt{
+		Connector: connector, DedupeKey: clean(r.GetDedupeKey(), maxIDText), ProviderID: clean(r.GetProviderId(), maxIDText),
+		Status: g.receiptStatus(r.GetStatus()), Error: g.toSendError(r.GetError()), At: g.timeOf(r.GetAt(), now), ReceivedAt: now,
+	}
+	if record, attempt, ok := parseAttemptID(r.GetAttemptId()); ok {
+		receipt.Record, receipt.Attempt = record, attempt
+	}
+	if receipt.DedupeKey == "" {
+		receipt.DedupeKey = dedupeKey(receipt.ProviderID, r.GetAttemptId(), string(receipt.Status), r.GetAt().AsTime().String())
+	}
+	return receipt
+}
+
+// receiptStatus reads a status. One that the contract does not know is stored and not guessed at.
+func (g *generation) receiptStatus(s channelv1.ReceiptStatus) core.ReceiptStatus {
+	switch s {
+	case channelv1.ReceiptStatus_RECEIPT_STATUS_DELIVERED:
+		return core.ReceiptDelivered
+	case channelv1.ReceiptStatus_RECEIPT_STATUS_UNDELIVERED:
+		return core.ReceiptUndelivered
+	case channelv1.ReceiptStatus_RECEIPT_STATUS_READ:
+		return core.ReceiptRead
+	case channelv1.ReceiptStatus_RECEIPT_STATUS_PROGRESS:
+		return core.ReceiptProgress
+	default:
+		g.violations.malformed.Add(1)
+		return core.ReceiptProgress
+	}
+}
+
+func (g *generation) toInbound(connector core.ConnectorID, m *channelv1.Inbound, now time.Time) core.Inbound {
+	inbound := core.Inbound{
+		Connector: connector, DedupeKey: clean(m.GetDedupeKey(), maxIDText), ProviderID: clean(m.GetProviderId(), maxIDText),
+		From: clean(m.GetFrom(), maxIDText), To: clean(m.GetTo(), maxIDText), Text: clean(m.GetText(), maxMessageBytes),
+		Attributes: m.GetAttributes(), At: g.timeOf(m.GetAt(), now), ReceivedAt: now,
+	}
+	if inbound.DedupeKey == "" {
+		inbound.DedupeKey = dedupeKey(inbound.ProviderID, inbound.From, inbound.To, inbound.Text, m.GetAt().AsTime().String())
+	}
+	return inbound
+}
+
+// timeOf reads a time by the provider's clock, now if there is none.
+func (g *generation) timeOf(t *timestamppb.Timestamp, now time.Time) time.Time {
+	if t == nil {
+		return now
+	}
+	if t.CheckValid() != nil {
+		g.violations.malformed.Add(1)
+		return now
+	}
+	return t.AsTime()
+}
+
+// dedupeKey makes a key for an event whose plugin gave none: the same event gives the same key.
+func dedupeKey(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part) // a hash takes all
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}

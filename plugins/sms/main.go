@@ -1,0 +1,43 @@
+// Command sms is the plugin of the channel "sms": it submits short messages to an SMS centre over
+// SMPP 3.4 and brings back receipts and inbound messages.
+//
+// A connector keeps one or several binds, opens them anew when they break, and sends over whichever
+// has the most room in its window. How far a submit came decides its outcome: what was not written
+// is surely not sent, what the SMS centre refused was not taken, and what was written but never
+// answered is uncertain. See README.md for the config and for what each error means.
+package main
+
+import (
+	"context"
+	_ "time/tzdata" // receipt_zone works on machines without time zones too
+
+	"github.com/pigeonry/pigeonry/sdk"
+)
+
+const (
+	name    = "sms"
+	version = "0.1.0"
+)
+
+// Limits of the plugin. More messages in flight than the windows of a few binds hold only wait
+// here, where the loss of the process would leave them uncertain.
+const (
+	maxInFlight     = 256
+	maxMessageBytes = 64 << 10
+)
+
+func main() { sdk.Serve(plugin()) }
+
+func plugin() sdk.Plugin[config] {
+	return sdk.Plugin[config]{
+		Name:    name,
+		Version: version,
+		Open: func(ctx context.Context, c config) (sdk.Sender, error) {
+			return open(ctx, c)
+		},
+		Validate:     validate,
+		Prototype:    (*connector)(nil),
+		Limits:       sdk.Limits{MaxInFlight: maxInFlight, MaxMessageBytes: maxMessageBytes},
+		Capabilities: sdk.Capabilities{Receipts: true},
+	}
+}

@@ -1,0 +1,109 @@
+package channeltest_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pigeonry/pigeonry/sdk/channeltest"
+)
+
+// A plugin made with the SDK passes every case, as the binary that ships.
+func TestGoodBinary(t *testing.T) {
+	channeltest.Run(t, channeltest.Suite{
+		Binary: filepath.Join(binaries, "goodplugin"),
+		Config: map[string]any{
+			"host": "127.0.0.1:25", "token": `s3cret "token" & more`, "tls": map[string]any{"key": "-----BEGIN\nmultiline\nEND-----"},
+		},
+		BadConfigs: []channeltest.BadConfig{
+			{Name: "a host without a port", Path: "host", Config: map[string]any{"host": "localhost", "token": "s3cret-token"}},
+			{Name: "a typo below", Path: "tls.kez", Config: map[string]any{
+				"host": "localhost:25", "token": "s3cret-token", "tls": map[string]any{"kez": "x"},
+			}},
+		},
+		Slow: channeltest.To("slow"), Panics: channeltest.To("panic"), Noisy: channeltest.To("noisy"), Fails: channeltest.To("fail"),
+	})
+}
+
+// Each fault of a process is found by the case that is there for it.
+func TestBadBinary(t *testing.T) {
+	for fault, want := range map[string]struct{ name, says string }{
+		"no handshake":    {"handshake", "hello, world"},
+		"dies of SIGTERM": {"signals ignored until drained", "after terminated"},
+		"stays":           {"orphan exits", "still runs"},
+		"leaks":           {"no secret in any log", "<the secret>"},
+		"swallows":        {"64 KiB stderr lines", "came out"},
+		"dies of noise":   {"noise on stdout", "printing to the standard output"},
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			s := subject(t, fault)
+			err := run(t, s, want.name)
+			if err == nil || !strings.Contains(err.Error(), want.says) {
+				t.Errorf("case %q: want an error with %q, got: %v", want.name, want.says, err)
+			}
+			if skip, ok := errors.AsType[*channeltest.SkipError](err); ok {
+				t.Errorf("skipped: %s", skip.Reason)
+			}
+		})
+	}
+}
+
+// Noise before the handshake is survived, and named.
+func TestNoiseBeforeHandshake(t *testing.T) {
+	s := subject(t, "noise before handshake")
+	var notes strings.Builder
+	s.Note = func(_ string, args ...any) {
+		for _, a := range args {
+			if lines, ok := a.([]string); ok {
+				notes.WriteString(strings.Join(lines, "\n"))
+			}
+		}
+	}
+	if err := run(t, s, "noise on stdout"); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(notes.String(), "starting up...") {
+		t.Errorf("the noise is not named: %q", notes.String())
+	}
+}
+
+// Lines that no SDK has cut are survived.
+func TestRawLongLines(t *testing.T) {
+	s := subject(t, "raw long lines")
+	for _, name := range []string{"64 KiB stderr lines", "noise on stdout"} {
+		if err := run(t, s, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func subject(t *testing.T, fault string) *channeltest.Subject {
+	t.Helper()
+	s, err := channeltest.NewSubject(channeltest.Suite{
+		Binary: filepath.Join(binaries, "badplugin"),
+		Env:    []string{"FAULT=" + fault},
+		Config: map[string]any{"host": "localhost", "token": "s3cret-token"},
+		Noisy:  channeltest.To("noisy"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run runs the case with that name.
+func run(t *testing.T, s *channeltest.Subject, name string) error {
+	t.Helper()
+	for _, c := range channeltest.Cases() {
+		if c.Name == name {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			return c.Run(ctx, s)
+		}
+	}
+	t.Fatalf("there is no case %q", name)
+	return nil
+}

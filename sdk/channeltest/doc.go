@@ -1,0 +1,17 @@
+// Package channeltest is the conformance kit for channel plugins: whoever passes it works with the
+// gateway, whatever language it is written in.
+//
+// A test of a Go plugin runs it in process and as the binary that ships:
+//
+//	func TestChannel(t *testing.T) {
+//		channeltest.Run(t, channeltest.Suite{
+//			Plugin:    channeltest.InProcess(plugin()),
+//			Config:    map[string]any{"url": provider.URL, "token": "s3cret-token"},
+//			Recipient: "somebody",
+//		})
+//	}
+//
+// Binary in place of Plugin starts an executable through hashicorp/go-plugin. Cases that need the
+// plugin's help (a message that makes it slow, or panic) are skipped, by name, when the Suite does
+// not say how. The cases are plain functions, see Cases: a command can run them as well as a test.
+package channeltest

@@ -1,0 +1,329 @@
+//go:build unix
+
+package channeltest
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
+	"github.com/pigeonry/pigeonry/sdk"
+)
+
+const (
+	startTimeout = 10 * time.Second
+	// killTimeout is how long go-plugin may take to end the process before it is shot.
+	killTimeout = 5 * time.Second
+	// outputTimeout is how long the output may stay open when the process is gone: a grandchild
+	// may hold it.
+	outputTimeout = time.Second
+	// firstNoise is how much of the noise before the handshake is kept.
+	firstNoise = 5
+)
+
+// handshakeLine begins what go-plugin prints: core protocol, app protocol, network.
+var handshakeLine = regexp.MustCompile(`^\d+\|\d+\|(unix|tcp)\|`)
+
+// process is the plugin as a child process. It is a runner for go-plugin, which reads nothing but
+// the handshake line; the rest of the output goes into the transcript.
+type process struct {
+	cmd    *exec.Cmd
+	output *transcript
+	parent bool // run below a shell, which can be killed instead of us
+
+	handshake *io.PipeReader // what go-plugin reads
+	toClient  *io.PipeWriter
+	pid       int
+	closed    chan struct{} // both outputs are at their end
+	exited    chan struct{} // cmd.Wait has returned
+	waitErr   error
+
+	mu    sync.Mutex
+	lines []string // printed before the handshake
+}
+
+var _ runner.Runner = (*process)(nil)
+
+func (s *Subject) startBinary() (*session, error) { return s.launch(false) }
+
+// startOrphan starts the plugin as the child of a shell.
+func (s *Subject) startOrphan() (*session, error) { return s.launch(true) }
+
+func (s *Subject) launch(belowShell bool) (*session, error) {
+	s.output.begin()
+	path, err := filepath.Abs(s.Binary)
+	if err != nil {
+		return nil, fmt.Errorf("path of the binary: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "pgn") // short: a socket's path holds 100 bytes
+	if err != nil {
+		return nil, fmt.Errorf("directory for the socket: %w", err)
+	}
+	p := &process{output: &s.output, parent: belowShell, closed: make(chan struct{}), exited: make(chan struct{})}
+	p.handshake, p.toClient = io.Pipe()
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  sdk.Handshake,
+		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     startTimeout,
+		Logger:           hclog.NewNullLogger(),
+		SyncStdout:       s.output.writer("stdout"),
+		SyncStderr:       s.output.writer("stderr"),
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			p.cmd = p.command(path, append(s.environment(), cmd.Env...))
+			return p, nil
+		},
+	})
+	sess := &session{subject: s, process: p, close: sync.OnceFunc(func() {
+		p.end(client)
+		_ = os.RemoveAll(dir)
+	})}
+	if sess.ChannelServiceClient, err = dispense(client); err != nil {
+		sess.close()
+		return nil, fmt.Errorf("%w%s", err, p.complaint())
+	}
+	return sess, nil
+}
+
+func dispense(client *goplugin.Client) (channelv1.ChannelServiceClient, error) {
+	protocol, err := client.Client()
+	if err != nil {
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	raw, err := protocol.Dispense(sdk.PluginName)
+	if err != nil {
+		return nil, fmt.Errorf("dispense %q: %w", sdk.PluginName, err)
+	}
+	return raw.(channelv1.ChannelServiceClient), nil //nolint:forcetypeassert // ClientPlugin makes nothing else
+}
+
+// environment is what the plugin may see of ours.
+func (s *Subject) environment() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return append(env, s.Env...)
+}
+
+// command is the plugin itself, or a shell that starts it and tells its pid on descriptor 3.
+func (p *process) command(path string, env []string) *exec.Cmd {
+	cmd := exec.Command(path) //nolint:gosec,noctx // the path under test; it must outlive this call
+	if p.parent {
+		cmd = exec.Command("/bin/sh", "-c", `"$0" 3>&- & echo $! >&3; exec 3>&-; wait`, path) //nolint:gosec,noctx // as above
+	}
+	cmd.Env = env
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return cmd
+}
+
+// Start starts the process and reads its output until it ends.
+func (p *process) Start(context.Context) error {
+	stdout, outW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	stderr, errW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	pidR, pidW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = outW, errW, nil
+	if p.parent {
+		p.cmd.ExtraFiles = []*os.File{pidW}
+	}
+	err = p.cmd.Start()
+	for _, f := range []*os.File{outW, errW, pidW} {
+		_ = f.Close()
+	}
+	if err != nil {
+		for _, f := range []*os.File{stdout, stderr, pidR} {
+			_ = f.Close()
+		}
+		_ = p.toClient.Close()
+		close(p.exited)
+		close(p.closed)
+		return fmt.Errorf("start %s: %w", p.cmd.Path, err)
+	}
+	p.pid = p.cmd.Process.Pid
+	if p.parent {
+		text, _ := io.ReadAll(pidR)
+		if n, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			p.pid = n
+		}
+	}
+	_ = pidR.Close()
+	p.watch(stdout, stderr)
+	return nil
+}
+
+// watch reads both outputs and waits for the exit, in goroutines that end with the process.
+func (p *process) watch(stdout, stderr *os.File) {
+	var outputs sync.WaitGroup
+	outputs.Go(func() { p.readStdout(stdout) })
+	outputs.Go(func() { _, _ = io.Copy(p.output.writer("stderr"), stderr) })
+	go func() {
+		outputs.Wait()
+		close(p.closed)
+		_ = stdout.Close()
+		_ = stderr.Close()
+	}()
+	go func() {
+		p.waitErr = p.cmd.Wait()
+		if !p.parent { // below a shell the outputs' end is the only sign of the plugin's own
+			select {
+			case <-p.closed:
+			case <-time.After(outputTimeout):
+				_ = stdout.SetReadDeadline(time.Now())
+				_ = stderr.SetReadDeadline(time.Now())
+			}
+		}
+		_ = p.toClient.Close()
+		close(p.exited)
+	}()
+}
+
+// readStdout skips to the handshake line, hands it to go-plugin, and drains what follows.
+func (p *process) readStdout(stdout io.Reader) {
+	in := bufio.NewReaderSize(stdout, 64<<10)
+	for {
+		line, err := in.ReadString('\n')
+		if handshakeLine.MatchString(line) {
+			_, _ = io.WriteString(p.toClient, line)
+			break
+		}
+		if line != "" {
+			p.output.add("stdout", line)
+			p.keepNoise(line)
+		}
+		if err != nil {
+			return
+		}
+	}
+	_, _ = io.Copy(p.output.writer("stdout"), in)
+}
+
+func (p *process) keepNoise(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lines) < firstNoise {
+		p.lines = append(p.lines, strings.TrimSpace(line[:min(len(line), 200)]))
+	}
+}
+
+// noise is what came on the standard output before the handshake.
+func (p *process) noise() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lines
+}
+
+// complaint explains a failed start by what the process printed.
+func (p *process) complaint() string {
+	if n := p.noise(); len(n) > 0 {
+		return fmt.Sprintf("; before that it printed %q", n)
+	}
+	return ""
+}
+
+// signal sends sig to the plugin alone.
+func (p *process) signal(sig os.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("signal: %w", err)
+	}
+	return nil
+}
+
+// kill shoots the process and its children.
+func (p *process) kill() {
+	if p.cmd != nil && p.cmd.Process != nil {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// abandon kills the shell in between: the plugin loses its parent.
+func (p *process) abandon() { _ = p.cmd.Process.Kill() }
+
+// gone is closed when the plugin has ended.
+func (p *process) gone() <-chan struct{} { return p.closed }
+
+// end ends the process: politely, then by force.
+func (p *process) end(client *goplugin.Client) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		client.Kill()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(killTimeout):
+	}
+	p.kill()
+	<-ended
+	if p.cmd != nil && p.cmd.Process != nil {
+		select {
+		case <-p.closed:
+		case <-time.After(outputTimeout):
+		}
+	}
+}
+
+// Wait waits until the process has ended.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return p.waitErr
+}
+
+// Kill shoots the process.
+func (p *process) Kill(context.Context) error {
+	p.kill()
+	return nil
+}
+
+// Stdout is the handshake line, then nothing until the process ends.
+func (p *process) Stdout() io.ReadCloser { return p.handshake }
+
+// Stderr is empty: the process's own reader has it, and go-plugin's parser stays out of it.
+func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name is the path of the executable.
+func (p *process) Name() string { return p.cmd.Path }
+
+// ID is the process id.
+func (p *process) ID() string { return strconv.Itoa(p.pid) }
+
+// Diagnose has nothing to add.
+func (p *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost leaves addresses as they are.
+func (p *process) PluginToHost(network, addr string) (string, string, error) {
+	return network, addr, nil
+}
+
+// HostToPlugin leaves addresses as they are.
+func (p *process) HostToPlugin(network, addr string) (string, string, error) {
+	return network, addr, nil
+}

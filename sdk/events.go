@@ -1,0 +1,82 @@
+package sdk
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Events are what a provider tells later: receipts of sent messages and messages from users.
+type Events struct {
+	Receipts []DeliveryReceipt
+	Inbound  []Inbound
+}
+
+// Empty tells whether there is nothing in it.
+func (e Events) Empty() bool { return len(e.Receipts) == 0 && len(e.Inbound) == 0 }
+
+// ReceiptStatus is what a receipt says about a message.
+type ReceiptStatus int32
+
+// The statuses of a receipt. Their values follow the contract's.
+const (
+	// Delivered: the message reached the recipient.
+	Delivered ReceiptStatus = 1
+	// Undelivered: the message will not reach the recipient.
+	Undelivered ReceiptStatus = 2
+	// Read: the recipient opened the message.
+	Read ReceiptStatus = 3
+	// Progress: something on the way; the message's status stays.
+	Progress ReceiptStatus = 4
+)
+
+// DeliveryReceipt is what the provider says later about an attempt. ProviderID or AttemptID finds
+// the attempt.
+type DeliveryReceipt struct {
+	// DedupeKey is the same however often the provider repeats the event. Empty: the SDK derives
+	// it from the ids and the status.
+	DedupeKey             string
+	ProviderID, AttemptID string
+	Status                ReceiptStatus
+	// Err says why the message was not delivered. Permanent with Code and ProviderCode fills the
+	// receipt's error; any other error gives its text.
+	Err       error
+	At        time.Time // as the provider gave it; zero: now
+	Recipient string
+}
+
+// Inbound is a message that a user sent to us.
+type Inbound struct {
+	// DedupeKey is the same however often the provider repeats the event. Empty: the SDK derives
+	// it from ProviderID, or from the content when there is none.
+	DedupeKey  string
+	ProviderID string
+	From, To   string
+	Text       string
+	At         time.Time // as the provider gave it; zero: now
+	Attributes map[string]string
+}
+
+// Emit hands events to the gateway and returns once the gateway has stored them: only then may the
+// plugin acknowledge them to the provider. When the gateway is away it waits until the gateway is
+// back or ctx ends; after an error the events may or may not have been stored, so let the provider
+// repeat them.
+type Emit = func(ctx context.Context, events Events) error
+
+// CallbackRequest is one HTTP request that a provider made to the connector's callback URL.
+type CallbackRequest struct {
+	Method string
+	Path   string // below the callback URL, with a leading slash
+	Query  string // raw, without the question mark
+	Header http.Header
+	Body   []byte // exactly as received: signatures cover these bytes
+	// RemoteAddr is the caller; URL is the URL it called, as far as the gateway knows it.
+	RemoteAddr, URL string
+}
+
+// CallbackResponse is the HTTP answer to the provider. Nil means status 200 without a body.
+type CallbackResponse struct {
+	Status int // 0 means 200
+	Header http.Header
+	Body   []byte
+}

@@ -1,0 +1,163 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxHTTPBody bounds what is read of a provider's answer.
+	maxHTTPBody = 1 << 20
+	// excerptBytes is how much of a refusal's body becomes the error's text.
+	excerptBytes = 300
+)
+
+// newHTTPClient returns the client of one plugin. It follows no redirects: a message and its
+// credentials go to the configured provider and nowhere else.
+func newHTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // of the standard library
+	transport.MaxIdleConnsPerHost = defaultSenderInFlight
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// DoHTTP sends req and turns what happens into an outcome:
+//
+//	2xx                                     accepted
+//	429                                     throttled, Retry-After obeyed
+//	503, 408, 425                           retryable, Retry-After obeyed
+//	401, 403                                rejected, the config's fault
+//	3xx, other 4xx                          rejected
+//	other 5xx                               uncertain
+//	no connection                           retryable: surely not sent
+//	anything after that, such as a timeout  uncertain
+//
+// Give req the ctx of Send. The secrets, beside those of the config, are cut out of error texts.
+func DoHTTP(req *http.Request, secrets ...Secret) (Receipt, error) {
+	return DoHTTPFunc(req, func(*http.Response, []byte) (Receipt, error) { return Receipt{}, nil }, secrets...)
+}
+
+// DoHTTPFunc is DoHTTP for a provider whose answer must be read: it calls read with each 2xx answer
+// and its body (at most 1 MiB). read may return an error of this package, for providers that refuse
+// with status 200.
+func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
+	clean := cleaner(secrets)
+	client := http.DefaultClient
+	if c := callFrom(req.Context()); c != nil {
+		client = c.server.http
+	}
+	var connected atomic.Bool
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	resp, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		if !connected.Load() {
+			return Receipt{}, Retryable(clean("connect", err), Code(CodeConnectFailed))
+		}
+		return Receipt{}, classify(clean("send request", err))
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read as far as wanted
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxHTTPBody))
+	if outcome := httpOutcome(resp, body); outcome != nil {
+		return Receipt{}, cleanError(clean, outcome)
+	}
+	if err != nil {
+		return Receipt{}, Uncertain(clean("read answer", err))
+	}
+	r, err := read(resp, body)
+	return r, cleanError(clean, err)
+}
+
+// httpOutcome returns the error that a status stands for; nil for 2xx.
+func httpOutcome(resp *http.Response, body []byte) error {
+	code := resp.StatusCode
+	err := fmt.Errorf("provider answered %s: %s", resp.Status, excerpt(body))
+	opts := []Option{Code(CodeHTTPStatus), ProviderCode(strconv.Itoa(code))}
+	switch {
+	case code >= 200 && code < 300:
+		return nil
+	case code == http.StatusTooManyRequests:
+		return Throttled(err, retryAfter(resp), ProviderCode(strconv.Itoa(code)))
+	case code == http.StatusServiceUnavailable || code == http.StatusRequestTimeout || code == http.StatusTooEarly:
+		return Retryable(err, ProviderCode(strconv.Itoa(code)), RetryAfter(retryAfter(resp)))
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return Permanent(err, append(opts, Code(CodeAuthFailed), Blame(FaultConfig))...)
+	case code >= 300 && code < 400:
+		return Permanent(err, append(opts, Blame(FaultConfig))...)
+	case code >= 400 && code < 500:
+		return Permanent(err, opts...)
+	default: // it may have done the work before it failed
+		return Uncertain(err, opts...)
+	}
+}
+
+// retryAfter reads the header of RFC 9110 section 10.2.3: seconds or a date.
+func retryAfter(resp *http.Response) time.Duration {
+	value := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(0, time.Duration(seconds)*time.Second)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// excerpt is the beginning of a body on one line.
+func excerpt(body []byte) string {
+	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body[:min(len(body), 4*excerptBytes)]), "\uFFFD")), " ")
+	if text == "" {
+		return "no body"
+	}
+	return abbreviate(text, excerptBytes)
+}
+
+// cleaner returns a function that says what was tried and cuts secrets out of the error's text. The
+// chain is kept: errors.Is still finds a timeout.
+func cleaner(secrets []Secret) func(doing string, err error) error {
+	r := &redactor{}
+	values := make([]string, len(secrets))
+	for i, s := range secrets {
+		values[i] = s.Reveal()
+	}
+	r.add(values)
+	return func(doing string, err error) error {
+		if doing != "" {
+			err = fmt.Errorf("%s: %w", doing, err)
+		}
+		return &cleanedError{text: r.clean(err.Error()), err: err}
+	}
+}
+
+// cleanError cleans the text of an error that has an outcome already.
+func cleanError(clean func(string, error) error, err error) error {
+	if err == nil {
+		return nil
+	}
+	e, ok := errors.AsType[*DeliveryError](err)
+	if !ok {
+		return clean("", err)
+	}
+	out := *e
+	out.Err = clean("", err)
+	return &out
+}
+
+// cleanedError shows another text than the error it wraps.
+type cleanedError struct {
+	text string
+	err  error
+}
+
+func (e *cleanedError) Error() string { return e.text }
+func (e *cleanedError) Unwrap() error { return e.err }
