@@ -1,14 +1,14 @@
 #!/bin/sh
 # Programs of other makers that the tests talk to. On Debian as root the missing ones are installed, without
 # starting any service; elsewhere they are named and their tests are left out. With CI=true a missing peer
-# is a failure: then nothing may be left out.
+# is a failure: then nothing may be left out. The tests fetch the npm package that they need by themselves.
 set -eu
 
 has() {
   case $1 in
     postfix) [ -x /usr/sbin/postfix ] ;;
     kannel) [ -x /usr/sbin/bearerbox ] ;;
-    python3-aiosmtpd) python3 -c 'import aiosmtpd' 2>/dev/null ;;
+    python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
     nodejs) command -v node >/dev/null ;;
     npm) command -v npm >/dev/null ;;
   esac
@@ -41,15 +41,6 @@ if [ -n "$want" ] && [ -f /etc/debian_version ] && [ "$(id -u)" = 0 ] && command
   # shellcheck disable=SC2086 # a list of words
   install $want
   want=$(missing)
-fi
-
-# The npm package smpp is the SMS plugin's peer as an SMSC.
-if has npm; then
-  for lock in plugins/*/testdata/*/package-lock.json; do
-    [ -f "$lock" ] || continue
-    dir=$(dirname "$lock")
-    [ -d "$dir/node_modules" ] || npm ci --prefix "$dir" --silent --no-audit --no-fund || want="$want npm:$dir"
-  done
 fi
 
 [ -n "$want" ] || exit 0

@@ -7,7 +7,7 @@ set -eu
 gotestsum=$1
 shift
 export CGO_ENABLED=1 # the race detector needs it
-"$gotestsum" --format pkgname-and-test-fails --hide-summary=skipped -- -race -timeout 10m ./...
+"$gotestsum" --format pkgname-and-test-fails -- -race -timeout 10m ./...
 for dir in "$@"; do
   (cd "$dir" && "$gotestsum" --format pkgname-and-test-fails -- -race -timeout 5m ./...)
 done

@@ -25,6 +25,9 @@ const (
 	FaultPlugin   Fault = "plugin"
 )
 
+// DefaultBudget is how many attempts a message has, and how many more a retry gives it.
+const DefaultBudget = 5
+
 // SendError says why an attempt did not succeed.
 type SendError struct {
 	Code         string `json:"code"`                    // stable, e.g. "invalid_recipient"

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -16,9 +17,14 @@ var (
 	errDraining   = errors.New("the plugin is draining and takes no messages")
 	errExpired    = errors.New("expired before it could be sent")
 	errNotStarted = errors.New("the deadline came before its turn")
-	errNoResult   = errors.New("SendBatch returned without a result for it")
 	errTooLarge   = errors.New("the message is larger than the plugin allows")
-	errVanished   = errors.New("Send ended without returning")
+)
+
+// Outcomes of calls that did not do their part.
+var (
+	errNoResult = Uncertain(errors.New("no result was reported by SendBatch"), Code(CodeNoResult), Blame(FaultPlugin))
+	// errVanished: the call ended its goroutine (runtime.Goexit).
+	errVanished = Uncertain(errors.New("sending ended without returning"), Code(CodePanic), Blame(FaultPlugin))
 )
 
 // state is where one item of a batch stands.
@@ -112,6 +118,7 @@ func (b *batch) begin(i int) bool {
 	}
 	b.running++
 	b.c.again()
+	b.c.server.gate.begin(1)
 	return true
 }
 
@@ -142,16 +149,12 @@ func (b *batch) sendOne(i int) {
 		return
 	}
 	defer b.exit()
-	returned := false
-	defer func() {
-		if !returned { // runtime.Goexit inside Send
-			b.report(i, Receipt{}, Uncertain(errVanished, Code(CodePanic), Blame(FaultPlugin)))
-		}
-	}()
+	defer b.c.server.gate.end(1)
+	var r Receipt
+	err := errVanished // unless Send returns
+	defer func() { b.report(i, r, err) }()
 	b.calls[i] = call{Context: b.ctx, server: b.c.server, connector: b.c.id, message: &b.messages[i], health: b.c.health}
-	r, err := b.c.send(&b.calls[i], &b.messages[i])
-	returned = true
-	b.report(i, r, err)
+	r, err = b.c.send(&b.calls[i], &b.messages[i])
 }
 
 // sendBatches sends the items through a BatchSender, in parts of at most MaxBatch and MaxInFlight.
@@ -167,32 +170,35 @@ func (b *batch) sendBatches() {
 			return // settle answers the rest
 		}
 		b.sendPart(from, to)
-		b.c.slots.Release(int64(to - from))
 	}
 }
 
-// sendPart sends the items from up to to, less those that must not be sent.
+// sendPart sends the items from up to to, less those that must not be sent, and frees their slots.
 func (b *batch) sendPart(from, to int) {
+	defer b.c.slots.Release(int64(to - from))
 	ms, index := b.beginPart(from, to)
 	if len(ms) == 0 {
 		return
 	}
-	ctx := b.c.server.context(b.ctx, b.c.id, b.c.health)
+	b.c.server.gate.begin(len(ms))
+	defer b.c.server.gate.end(len(ms))
 	var ignored atomic.Int64
-	err := b.c.sendBatch(ctx, ms, func(i int, r Receipt, err error) {
+	verdict := errVanished // unless SendBatch returns
+	defer func() {
+		for _, i := range index {
+			b.report(i, Receipt{}, verdict) // counts only where there is no result yet
+		}
+		if n := ignored.Load(); n > 0 {
+			b.c.server.log.Warn("messages reported by SendBatch twice, too late or out of range",
+				"connector", b.c.id, "ignored", n)
+		}
+	}()
+	err := b.c.sendBatch(b.c.server.context(b.ctx, b.c.id, b.c.health), ms, func(i int, r Receipt, err error) {
 		if i < 0 || i >= len(index) || !b.report(index[i], r, err) {
 			ignored.Add(1)
 		}
 	})
-	if n := ignored.Load(); n > 0 {
-		b.c.server.log.Warn("SendBatch reported messages twice, too late or out of range", "connector", b.c.id, "ignored", n)
-	}
-	if err == nil {
-		err = Uncertain(errNoResult, Code(CodeNoResult), Blame(FaultPlugin))
-	}
-	for _, i := range index {
-		b.report(i, Receipt{}, err) // counts only where there is no result yet
-	}
+	verdict = cmp.Or(err, errNoResult)
 }
 
 func (b *batch) beginPart(from, to int) (ms []*Message, index []int) {
@@ -250,7 +256,7 @@ func (b *batch) finish(i int, now time.Time) {
 	res := &b.results[i]
 	if !res.started.IsZero() {
 		d := now.Sub(res.started)
-		res.latency.Seconds, res.latency.Nanos = int64(d/time.Second), int32(d%time.Second) //nolint:gosec // below a second
+		res.latency.Seconds, res.latency.Nanos = int64(d/time.Second), int32(d%time.Second)
 		res.Latency = &res.latency
 	}
 	b.states[i] = done

@@ -34,6 +34,7 @@ func BenchmarkDeliver(b *testing.B) {
 }
 
 func benchmarkDeliver(b *testing.B, sender sdk.Sender, n int) {
+	b.Helper()
 	gw := start(b, plugin(sender))
 	gw.LogDiscard()
 	gw.configure("test/a", 1, `{}`)

@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -227,7 +226,7 @@ func (c *connector) stopReceiver(ctx context.Context) {
 	case <-r.done:
 	case <-ctx.Done():
 	case <-timer.C:
-		c.server.log.Warn("Receive goes on after its ctx has ended", "connector", c.id,
-			"after", fmt.Sprint(stopReceiveTimeout))
+		c.server.log.Warn("ctx of Receive has ended, yet it goes on", "connector", c.id,
+			"after", stopReceiveTimeout.String())
 	}
 }

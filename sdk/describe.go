@@ -47,9 +47,9 @@ func describe[C any](p Plugin[C], d definition) (*channelv1.DescribeResponse, er
 		ConfigSchema: schema,
 		Capabilities: capabilities,
 		Limits: &channelv1.Limits{
-			MaxBatch:        int32(p.Limits.MaxBatch), //nolint:gosec // small by nature
+			MaxBatch:        int32(p.Limits.MaxBatch),
 			MaxBatchBytes:   p.Limits.MaxBatchBytes,
-			MaxInFlight:     int32(p.Limits.maxInFlight(p.Prototype)), //nolint:gosec // small by nature
+			MaxInFlight:     int32(p.Limits.maxInFlight(p.Prototype)),
 			MaxMessageBytes: p.Limits.MaxMessageBytes,
 			SuggestedRate:   p.Limits.SuggestedRate,
 		},

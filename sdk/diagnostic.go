@@ -40,7 +40,7 @@ func diagnosticsOf(err error, clean func(string) string) []*channelv1.Diagnostic
 	if err == nil {
 		return nil
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself is wanted
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []*channelv1.Diagnostic
 		for _, e := range many.Unwrap() {
 			out = append(out, diagnosticsOf(e, clean)...)

@@ -36,13 +36,13 @@ func (s *Server) Drain(req *channelv1.DrainRequest, stream grpc.ServerStreamingS
 		changed := s.gate.changed.wait()
 		if n := s.gate.inFlight(); n != last {
 			last = n
-			if err := stream.Send(&channelv1.DrainResponse{InFlight: int32(n)}); err != nil { //nolint:gosec // bounded by batches
+			if err := stream.Send(&channelv1.DrainResponse{InFlight: int32(n)}); err != nil {
 				return err //nolint:wrapcheck // a gRPC status
 			}
 		}
 		select {
 		case <-s.drained:
-			return stream.Send(&channelv1.DrainResponse{InFlight: int32(s.gate.inFlight()), Done: true}) //nolint:gosec,wrapcheck // as above
+			return stream.Send(&channelv1.DrainResponse{InFlight: int32(s.gate.inFlight()), Done: true}) //nolint:wrapcheck // a gRPC status
 		case <-stream.Context().Done():
 			return nil
 		case <-changed:
@@ -69,10 +69,10 @@ func (s *Server) startDrain(timeout time.Duration, reason string) {
 
 func (s *Server) drain(timeout time.Duration) {
 	deadline := time.Now().Add(timeout)
-	if !s.awaitEmpty(timeout) {
+	if !s.awaitEmpty(timeout, s.giveUp) {
 		s.log.Warn("giving up items in flight", "in_flight", s.gate.inFlight())
 		s.stopWaiting()
-		s.awaitEmpty(giveUpTimeout)
+		s.awaitEmpty(giveUpTimeout, nil)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, max(time.Until(deadline), drainerTimeout))
 	defer cancel()
@@ -88,8 +88,8 @@ func (s *Server) drain(timeout time.Duration) {
 	s.stopReceivers()
 }
 
-// awaitEmpty waits until no item is in flight, at most for timeout.
-func (s *Server) awaitEmpty(timeout time.Duration) bool {
+// awaitEmpty waits until no item is in flight, at most for timeout and until giveUp is closed.
+func (s *Server) awaitEmpty(timeout time.Duration, giveUp <-chan struct{}) bool {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
@@ -101,7 +101,7 @@ func (s *Server) awaitEmpty(timeout time.Duration) bool {
 		case <-changed:
 		case <-timer.C:
 			return false
-		case <-s.giveUp:
+		case <-giveUp:
 			return false
 		case <-s.ctx.Done():
 			return false

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 )
@@ -116,4 +119,76 @@ func show(d *channelv1.Diagnostic) string {
 		out += " (" + d.GetDetail() + ")"
 	}
 	return out
+}
+
+// progress is a Drain on its way.
+type progress struct {
+	gw     *gateway
+	stream channelv1.ChannelService_DrainClient
+}
+
+// drain starts to drain the plugin.
+func (g *gateway) drain(deadline time.Duration) *progress {
+	g.t.Helper()
+	stream, err := g.Drain(g.t.Context(), &channelv1.DrainRequest{Deadline: durationpb.New(deadline), Reason: "test"})
+	if err != nil {
+		g.t.Fatalf("drain: %v", err)
+	}
+	return &progress{g, stream}
+}
+
+// next waits for a report.
+func (p *progress) next() *channelv1.DrainResponse {
+	p.gw.t.Helper()
+	resp, err := p.stream.Recv()
+	if err != nil {
+		p.gw.t.Fatalf("drain: %v", err)
+	}
+	return resp
+}
+
+// last waits for the end.
+func (p *progress) last() (resp *channelv1.DrainResponse) {
+	p.gw.t.Helper()
+	for !resp.GetDone() {
+		resp = p.next()
+	}
+	return resp
+}
+
+// healthStream is a Health call.
+type healthStream struct {
+	gw     *gateway
+	stream channelv1.ChannelService_HealthClient
+}
+
+func (g *gateway) health() *healthStream {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+	g.t.Cleanup(cancel)
+	stream, err := g.Health(ctx, &channelv1.HealthRequest{})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return &healthStream{g, stream}
+}
+
+// await waits until a connector's line is the wanted one: "test/a DEGRADED message".
+func (h *healthStream) await(want string) {
+	h.gw.t.Helper()
+	var last []string
+	for {
+		resp, err := h.stream.Recv()
+		if err != nil {
+			h.gw.t.Fatalf("health: want %q, got %v: %v", want, last, err)
+		}
+		last = []string{strings.TrimPrefix(resp.GetState().String(), "HEALTH_STATE_") + " " + resp.GetMessage()}
+		for _, c := range resp.GetConnectors() {
+			state := strings.TrimPrefix(c.GetState().String(), "HEALTH_STATE_")
+			last = append(last, c.GetConnector()+" "+state+" "+c.GetMessage())
+		}
+		if slices.Contains(last, want) {
+			return
+		}
+	}
 }

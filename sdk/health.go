@@ -127,7 +127,7 @@ func (s *Server) healthNow() *channelv1.HealthResponse {
 			out.Message = "a connector is not well"
 		}
 	}
-	slices.SortFunc(out.Connectors, func(a, b *channelv1.ConnectorHealth) int {
+	slices.SortFunc(out.GetConnectors(), func(a, b *channelv1.ConnectorHealth) int {
 		return strings.Compare(a.GetConnector(), b.GetConnector())
 	})
 	if s.gate.closed() {

@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"net"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,7 +15,16 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// serveVariable makes the test binary a plugin: see serve_test.go.
+const serveVariable = "SDK_TEST_SERVE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(serveVariable) != "" {
+		sdk.Serve(plugin(instant{}))
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // senderFunc is a channel in one function.
 type senderFunc func(ctx context.Context, m *sdk.Message) (sdk.Receipt, error)

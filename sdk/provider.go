@@ -127,7 +127,7 @@ func (s *Server) HandleCallback(ctx context.Context, req *channelv1.HandleCallba
 	}
 	answer = cmp.Or(answer, &CallbackResponse{})
 	return &channelv1.HandleCallbackResponse{
-		Status:  int32(cmp.Or(answer.Status, http.StatusOK)), //nolint:gosec // an HTTP status
+		Status:  int32(cmp.Or(answer.Status, http.StatusOK)),
 		Headers: headersToProto(answer.Header),
 		Body:    answer.Body,
 		Events:  protoEvents(events, s.redact.clean),

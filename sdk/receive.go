@@ -18,8 +18,8 @@ const (
 	// stopReceiveTimeout bounds the wait for a Receive whose ctx has ended.
 	stopReceiveTimeout = 5 * time.Second
 	// Pauses between a failed Receive and the next one, with full jitter.
-	receivePauseMin = 200 * time.Millisecond
-	receivePauseMax = 30 * time.Second
+	receivePause    = 200 * time.Millisecond
+	maxReceivePause = 30 * time.Second
 )
 
 type receiveStream = grpc.BidiStreamingServer[channelv1.ReceiveRequest, channelv1.ReceiveResponse]
@@ -48,6 +48,8 @@ func (s *Server) Receive(stream receiveStream) error {
 		}
 		select {
 		case <-l.wake:
+		case <-s.drained:
+			return nil // Receive has ended for good
 		case <-l.replaced:
 			return status.Error(codes.Aborted, "another Receive stream has taken over")
 		case err := <-acks:
@@ -110,7 +112,7 @@ func (s *Server) receiveForever(ctx context.Context, c *connector, receiver Rece
 	emit := func(ctx context.Context, events Events) error {
 		return s.inbox.emit(ctx, c.id, protoEvents(events, s.redact.clean))
 	}
-	pause := receivePauseMin
+	pause := receivePause
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.guard("Receive", func() error { return receiver.Receive(ctx, emit) })
@@ -120,13 +122,13 @@ func (s *Server) receiveForever(ctx context.Context, c *connector, receiver Rece
 		text := s.redact.clean(err.Error())
 		s.log.Warn("receive", "connector", c.id, "error", text)
 		c.health.setReceiver(condition{Degraded, "receiving failed: " + abbreviate(text, maxErrorText)})
-		if time.Since(began) > receivePauseMax {
-			pause = receivePauseMin // it had been well for a while
+		if time.Since(began) > maxReceivePause {
+			pause = receivePause // it had been well for a while
 		}
-		if !sleep(ctx, rand.N(pause)+time.Millisecond) { //nolint:gosec // jitter needs no secrecy
+		if !sleep(ctx, rand.N(pause)+time.Millisecond) {
 			return
 		}
-		pause = min(2*pause, receivePauseMax)
+		pause = min(2*pause, maxReceivePause)
 		c.health.setReceiver(condition{state: Serving})
 	}
 }

@@ -71,10 +71,11 @@ func forms(secret string) []string {
 		b.Reset()
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(escapeHTML)
-		if enc.Encode(secret) == nil && b.Len() > 3 {
-			inner := b.String()[1 : b.Len()-2]
-			out = append(out, inner, strings.ReplaceAll(inner, `\`, `\\`)) // a quoted text quoted again
+		if err := enc.Encode(secret); err != nil {
+			continue // no string fails to encode
 		}
+		inner := b.String()[1 : b.Len()-2]                             // less the quotes and the newline
+		out = append(out, inner, strings.ReplaceAll(inner, `\`, `\\`)) // a quoted text quoted again
 	}
 	if strings.Contains(secret, "\n") {
 		for line := range strings.Lines(secret) {

@@ -69,7 +69,6 @@ func (s *Server) serve() {
 	s.LogTo(os.Stderr) // the file itself: go-plugin and capture replace the variable later
 	slog.SetDefault(s.log)
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	stop := make(chan struct{}) // closed when the gRPC server shall stop
 	go s.watchSignals(ctx, stop)
 	go s.watchParent(ctx, os.Getppid(), orphanPoll, stop)
@@ -94,6 +93,7 @@ func (s *Server) serve() {
 			return g
 		},
 	})
+	cancel()
 	s.Close()
 	os.Exit(0)
 }

@@ -180,7 +180,7 @@ func grpcOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(MaxReceiveBytes),
 		// Streams reuse a few goroutines whose stacks have grown already.
-		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), //nolint:gosec // a small number
+		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))),
 		// A gateway that pings an idle connection must not be shown the door (too_many_pings). The
 		// server pings nobody itself: a gateway stopped by a debugger shall not lose its plugins.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{

@@ -23,7 +23,7 @@ const MaxReceiveBytes = 16 << 20
 
 // Handshake must be the same on both sides. The protocol version moves only when the contract
 // breaks; the cookie merely tells a gateway's child from a person who typed the file's name.
-var Handshake = goplugin.HandshakeConfig{
+var Handshake = goplugin.HandshakeConfig{ //nolint:gochecknoglobals // go-plugin wants a struct; nobody writes it
 	ProtocolVersion:  1,
 	MagicCookieKey:   "PIGEONRY_PLUGIN",
 	MagicCookieValue: "channel.v1",

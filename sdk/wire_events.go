@@ -37,7 +37,7 @@ func protoReceipt(r *DeliveryReceipt, clean func(string) string) *channelv1.Rece
 		At:         timestamp(r.At),
 		Recipient:  valid(r.Recipient),
 	}
-	if out.DedupeKey == "" {
+	if out.GetDedupeKey() == "" {
 		// A message is delivered once: the same status of the same message is the same event.
 		out.DedupeKey = fmt.Sprintf("%s/%d", cmp.Or(out.GetProviderId(), out.GetAttemptId()), r.Status)
 	}
@@ -61,7 +61,7 @@ func protoInbound(in *Inbound) *channelv1.Inbound {
 		At:         timestamp(in.At),
 		Attributes: validMap(in.Attributes),
 	}
-	if out.DedupeKey == "" {
+	if out.GetDedupeKey() == "" {
 		out.DedupeKey = cmp.Or(out.GetProviderId(), contentKey(in))
 	}
 	return out

@@ -13,7 +13,7 @@ const maxErrorText = 1000
 // UTF-8, and one such id would cost the whole batch its results.
 func setReceipt(res *channelv1.Result, r Receipt) {
 	res.ProviderIds = validAll(r.ProviderIDs)
-	res.Segments = int32(r.Segments) //nolint:gosec // small by nature
+	res.Segments = int32(r.Segments)
 	if r.Cost != (Cost{}) {
 		res.Cost = &channelv1.Cost{Amount: valid(r.Cost.Amount), Currency: valid(r.Cost.Currency)}
 	}

@@ -1,5 +1,5 @@
 // Command pigeonry-sandbox runs the providers for trying out and for tests: an SMTP server, an
-// SMPP message centre that sends receipts, and an HTTP side with an inbox page, faults and the
+// SMPP message center that sends receipts, and an HTTP side with an inbox page, faults and the
 // ledger of all that arrived. See package sandbox.
 package main
 
@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	var options sandbox.Options
 	flags.StringVar(&options.SMTP, "smtp", sandbox.DefaultSMTP, "address of the SMTP server; port 0 picks a free one")
-	flags.StringVar(&options.SMPP, "smpp", sandbox.DefaultSMPP, "address of the SMPP message centre")
+	flags.StringVar(&options.SMPP, "smpp", sandbox.DefaultSMPP, "address of the SMPP message center")
 	flags.StringVar(&options.HTTP, "http", sandbox.DefaultHTTP, "address of the inbox page and the API")
 	flags.StringVar(&options.Ledger, "ledger", "", "file the ledger is appended to (default: gone at the end)")
 	flags.DurationVar(&options.ReceiptDelay, "receipt-delay", sandbox.DefaultReceiptDelay, "time between an SMS and its receipt")
@@ -72,7 +72,7 @@ func serve(ctx context.Context, options sandbox.Options, stdout io.Writer, print
 		return err
 	}
 	at := s.Addresses()
-	options.Log.Info("sandbox ready", "inbox", "http://"+at.HTTP+"/", "smtp", at.SMTP, "smpp", at.SMPP)
+	options.Log.InfoContext(ctx, "sandbox ready", "inbox", "http://"+at.HTTP+"/", "smtp", at.SMTP, "smpp", at.SMPP)
 	if printAddresses {
 		if err := json.NewEncoder(stdout).Encode(at); err != nil {
 			return fmt.Errorf("print addresses: %w", err)

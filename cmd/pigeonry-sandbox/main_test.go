@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -40,7 +41,7 @@ func TestRunPrintsItsAddressesAndStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := (&http.Client{Timeout: 20 * time.Second}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -198,6 +198,7 @@ type system struct {
 	dir     string
 	address string
 	config  string
+	last    string // what was last seen of what the test awaits
 }
 
 // startSystem runs a sandbox and a gateway with an e-mail and an SMS connector that point at it.
@@ -270,7 +271,7 @@ func (s *system) await(what string, patience time.Duration, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			s.t.Fatalf("not within %s: %s", patience, what)
+			s.t.Fatalf("not within %s: %s; last seen: %s", patience, what, s.last)
 		}
 	}
 }

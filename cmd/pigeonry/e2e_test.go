@@ -121,8 +121,9 @@ func (s *system) sendBatch(first, n int) batch {
 func (s *system) settled(b batch) bool {
 	s.t.Helper()
 	progress := s.progress(b)
+	s.last = fmt.Sprint(progress)
 	done := 0
-	for _, status := range []string{"sent", "delivered", "undelivered", "read", "failed", "expired", "canceled", "uncertain"} {
+	for _, status := range []string{"sent", "delivered", "undelivered", "read", "failed", "expired", "canceled"} {
 		done += progress[status]
 	}
 	return done == b.Accepted

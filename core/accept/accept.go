@@ -5,7 +5,9 @@ package accept
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -104,7 +106,7 @@ type Options struct {
 	// Publish hands on the envelopes of a commit. It must not block for long.
 	Publish func([]core.Envelope)
 	Logger  *slog.Logger
-	// Budget is how many attempts a message has; default 5.
+	// Budget is how many attempts a message has; default core.DefaultBudget.
 	Budget int
 	// KeyTTL is how long an idempotency key is remembered; default 24 h.
 	KeyTTL time.Duration
@@ -122,7 +124,7 @@ type Service struct {
 // New starts a service.
 func New(o Options) *Service {
 	if o.Budget == 0 {
-		o.Budget = 5
+		o.Budget = core.DefaultBudget
 	}
 	if o.KeyTTL == 0 {
 		o.KeyTTL = 24 * time.Hour
@@ -191,7 +193,8 @@ func (s *Service) allow(ctx context.Context, r Request) error {
 	if r.Batch {
 		resource = ResourceSendBatch
 	}
-	rules := s.o.Rules(resource)
+	// Places for requests at a time are held by the API as long as the request lasts, not here.
+	rules := slices.DeleteFunc(slices.Clone(s.o.Rules(resource)), func(r limit.Rule) bool { return r.Type == limit.Concurrent })
 	if len(rules) == 0 {
 		return nil
 	}
@@ -200,10 +203,10 @@ func (s *Service) allow(ctx context.Context, r Request) error {
 		requests[i] = limit.Request{Rule: rule, Key: accountKey(r.Account.ID), N: 1}
 	}
 	d, err := s.o.Limiter.Allow(ctx, requests...)
-	if err != nil {
+	if err != nil && !errors.Is(err, limit.ErrNever) {
 		return unavailable(err)
 	}
-	d.Release() // concurrent places of the API are held by its middleware, not here
+	d.Release()
 	if d.Allowed {
 		return nil
 	}

@@ -61,7 +61,8 @@ func (p *plan) render(m *core.Message, variables map[string]string, wrong *probl
 		}
 		return s
 	}
-	m.Content.Subject = text(p.parts.subject, "/subject", template.Header)
+	// The template's own text may break lines as well as a variable; in a header neither may.
+	m.Content.Subject = template.Header(text(p.parts.subject, "/subject", template.Header))
 	m.Content.Text = text(p.parts.text, "/content", template.Plain)
 	m.Content.HTML = text(p.parts.html, "/html", template.HTML)
 	if p.channel == channelSMS && len(*wrong) == 0 {

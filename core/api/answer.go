@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/pigeonry/pigeonry/core"
 )
@@ -37,7 +38,12 @@ func (s *server) succeed(c *gin.Context, status int, message string, data any) {
 
 // encode makes the body of a success.
 func encode(requestID, message string, data any) ([]byte, error) {
-	return json.Marshal(envelope{Message: message, Data: data, RequestID: requestID}, json.Deterministic(true))
+	return marshal(envelope{Message: message, Data: data, RequestID: requestID})
+}
+
+// marshal writes JSON. What a provider or a plugin said may be no UTF-8; it is mended, not refused.
+func marshal(v any) ([]byte, error) {
+	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // fail ends a request with an error. What is a fault of the gateway is logged with its cause.
@@ -62,8 +68,8 @@ func (s *server) write(c *gin.Context, r refusal) {
 		c.Header("Retry-After", seconds(r.retryAfter))
 	}
 	answer := ErrorAnswer{Code: r.code, Message: r.message, RequestId: callOf(c).id, Errors: fieldErrors(r.fields)}
-	body, err := json.Marshal(answer)
-	if err != nil { // the strings are ours and the decoder's, so they are UTF-8
+	body, err := marshal(answer)
+	if err != nil {
 		s.o.Logger.ErrorContext(c.Request.Context(), "api: cannot encode a refusal", "request_id", callOf(c).id, "error", err)
 		c.Status(http.StatusInternalServerError)
 		return

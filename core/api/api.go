@@ -64,8 +64,9 @@ func New(o Options) (http.Handler, error) {
 	keyed := engine.Group("", s.authenticate, s.limit)
 	RegisterHandlersWithOptions(keyed, s, GinServerOptions{ErrorHandler: s.badParameter})
 
-	engine.GET("/healthz", s.health)
-	engine.GET("/readyz", s.readiness)
+	probe := []string{http.MethodGet, http.MethodHead} // some load balancers ask with HEAD
+	engine.Match(probe, "/healthz", s.health)
+	engine.Match(probe, "/readyz", s.readiness)
 	engine.GET("/metrics", gin.WrapH(o.Metrics))
 	engine.Any("/callbacks/:channel/:name", s.callback)
 	engine.Any("/callbacks/:channel/:name/*path", s.callback)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -158,7 +159,7 @@ func refuseNUL(raw []byte) error {
 		if err != nil {
 			return nil //nolint:nilerr // io.EOF: decode has read it all before
 		}
-		if token.Kind() == jsontext.KindString && bytes.IndexByte([]byte(token.String()), 0) >= 0 {
+		if token.Kind() == jsontext.KindString && strings.IndexByte(token.String(), 0) >= 0 {
 			return malformed(shorten(string(d.StackPointer())), "has a NUL character; remove it")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,7 @@ func newHarness(t testing.TB, changes ...func(*api.Options)) *harness {
 	rules := func(resource string) []limit.Rule { return h.rules[resource] }
 	sender := accept.New(accept.Options{
 		Intake: h.store, Templates: h.store, Channels: channels{}, Limiter: limiter, Rules: rules,
-		Publish: func([]core.Envelope) {}, Logger: slog.New(slog.DiscardHandler),
+		Publish: func([]core.Envelope) {}, Logger: discard,
 	})
 	t.Cleanup(sender.Close)
 	accounts := account.New(account.Options{Accounts: h.store, Keys: h.store, DefaultRegion: "CN"})
@@ -282,4 +283,16 @@ func must(t testing.TB, err error) {
 	}
 }
 
+func itoa(id int64) string { return strconv.FormatInt(id, 10) }
+
+func toJSON(t testing.TB, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	must(t, err)
+	return string(b)
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+// errSecret is an error that no caller may see.
 var errSecret = errors.New("pq: relation \"messages\" does not exist; password=hunter2")

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 )
@@ -75,8 +76,8 @@ func parseCursor(s string) (int64, bool) {
 func knownQuery[P any](c *gin.Context) error {
 	t := reflect.TypeFor[P]()
 	known := make(map[string]bool, t.NumField())
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("form"), ",")
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("form"), ",")
 		known[name] = true
 	}
 	for name, values := range c.Request.URL.Query() {
@@ -85,6 +86,20 @@ func knownQuery[P any](c *gin.Context) error {
 		}
 		if len(values) > 1 {
 			return malformed(name, "is given twice; leave one out")
+		}
+	}
+	return nil
+}
+
+// checkTimes refuses times without an offset, which the generated code takes for UTC.
+func checkTimes(c *gin.Context, names ...string) error {
+	for _, name := range names {
+		value, given := c.GetQuery(name)
+		if !given {
+			continue
+		}
+		if _, err := time.Parse(time.RFC3339, value); err != nil {
+			return malformed(name, "is no "+expected(reflect.TypeFor[time.Time]())[2:]+"; write its + as %2B")
 		}
 	}
 	return nil

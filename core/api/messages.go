@@ -34,6 +34,9 @@ func messageFilter(c *gin.Context, params ListMessagesParams) (store.Filter, pag
 	if err := knownQuery[ListMessagesParams](c); err != nil {
 		return store.Filter{}, page{}, err
 	}
+	if err := checkTimes(c, "created_from", "created_before"); err != nil {
+		return store.Filter{}, page{}, err
+	}
 	p, err := pageOf(params.Limit, params.Cursor)
 	if err != nil {
 		return store.Filter{}, page{}, err

@@ -96,7 +96,7 @@ func TestListRefuses(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"template_id=x", "batch_id=1.5", "created_from=yesterday", "created_before=2026-01-01"} {
+	for _, query := range []string{"template_id=x", "batch_id=1.5", "created_from=yesterday", "created_before=2026-01-01", "created_from=2026-01-01T00:00:00"} {
 		a := h.want(h.do("GET", "/api/messages?"+query, ""), 400, core.CodeMalformed)
 		name, value, _ := strings.Cut(query, "=")
 		if a.field(name) == "" || strings.Contains(a.Message, value) {

@@ -171,16 +171,6 @@ func (s *server) noRoute(c *gin.Context) {
 func (s *server) noMethod(c *gin.Context) {
 	s.fail(c, &core.Error{
 		Kind: core.KindInvalid, Code: core.CodeMethodNotAllowed,
-		Message: "the path does not know the method " + methodName(c.Request.Method) + "; the header Allow lists those it knows",
+		Message: "the path does not know this method; the header Allow lists those it knows",
 	})
-}
-
-// methodName keeps a made-up method from being echoed.
-func methodName(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return m
-	default:
-		return "of the request"
-	}
 }

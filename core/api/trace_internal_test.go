@@ -49,11 +49,13 @@ func TestTraceIsCompletedFromTheMessage(t *testing.T) {
 		{"undelivered, trace lost", core.StatusUndelivered, 1, []core.Attempt{sent}, nil, "queue.1=success send.1=success callback.1=failed", 100, 0.6667},
 		{
 			"waits for another attempt", core.StatusQueued, 1,
-			[]core.Attempt{refused}, nil, "queue.1=success send.1=failed queue.2=pending", 30, 0.5,
+			[]core.Attempt{refused},
+			nil, "queue.1=success send.1=failed queue.2=pending", 30, 0.5,
 		},
 		{
 			"second attempt", core.StatusSending, 2,
-			[]core.Attempt{refused, {Number: 2, Connector: "sms/main", StartedAt: at(70)}}, nil,
+			[]core.Attempt{refused, {Number: 2, Connector: "sms/main", StartedAt: at(70)}},
+			nil,
 			"queue.1=success send.1=failed queue.2=success send.2=pending", 70, 0.6667,
 		},
 	}

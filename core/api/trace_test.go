@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +53,6 @@ func TestTraceWithoutItsStore(t *testing.T) {
 	sent := h.send(anSMS)
 	trace := data[api.Trace](t, h.want(h.do("GET", "/api/messages/traces/"+sent.TraceId, ""), 200, 0))
 	if len(trace.TraceData.Nodes) != 1 || !strings.Contains(h.log.String(), "cannot read a trace") {
-		t.Errorf("trace %+v, log %s", trace, fmt.Sprint(h.log))
+		t.Errorf("trace %+v, log %s", trace, h.log.String())
 	}
 }

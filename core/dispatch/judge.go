@@ -89,16 +89,21 @@ func (j judgement) uncertain(t *store.Transition) {
 	j.unresolved(t)
 }
 
-// unresolved applies the policy to an uncertain attempt that nobody can clear up. A message without
-// attempts left stays uncertain: it may have arrived, and only a person can tell.
+// unresolved applies the policy to an uncertain attempt that nobody can clear up. Where the policy is to
+// send again and no attempt is left, the message fails with the mark: it may have arrived all the same, and
+// a late receipt will say so.
 func (j judgement) unresolved(t *store.Transition) {
 	m := j.message
 	next := j.now.Add(backoff(j.policy, j.result.Attempt))
-	t.Status, t.NextAttempt = core.StatusUncertain, time.Time{}
+	t.NextAttempt = time.Time{}
 	switch {
 	case m.Expired(next):
 		t.Status, t.Doubtful = core.StatusExpired, true
-	case j.policy.OnUncertain == Retry && j.result.Attempt < m.Budget:
+	case j.policy.OnUncertain == Hold:
+		t.Status = core.StatusUncertain
+	case j.result.Attempt >= m.Budget:
+		t.Status, t.Doubtful, t.Error = core.StatusFailed, true, exhausted(t.Error)
+	default:
 		t.Status, t.NextAttempt = core.StatusQueued, next
 		// A provider that drops repeats cannot make a double.
 		t.Doubtful = !j.status.Idempotent

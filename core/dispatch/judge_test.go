@@ -100,9 +100,9 @@ func TestTransition(t *testing.T) {
 			result: core.Result{Attempt: 1, Outcome: core.OutcomeUncertain}, status: core.ConnectorStatus{Query: true},
 			want: want{status: core.StatusUncertain, waits: true},
 		}, {
-			name:   "uncertain without attempts left is held: it may have arrived",
+			name:   "uncertain without attempts left fails with the mark: it may have arrived",
 			result: core.Result{Attempt: 5, Outcome: core.OutcomeUncertain},
-			want:   want{status: core.StatusUncertain},
+			want:   want{status: core.StatusFailed, code: core.CodeOutOfAttempts, doubtful: true},
 		}, {
 			name:    "uncertain past expire_at expires with the mark",
 			message: message(func(m *core.Message) { m.ExpireAt = noon }),

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -20,6 +21,10 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) int {
 	rule := limit.Rule{Resource: "connector:" + string(c.id), Type: limit.QPS, Max: rate}
 	for {
 		decision, err := d.o.Limiter.Allow(ctx, limit.Request{Rule: rule, Key: string(c.id), N: n})
+		if errors.Is(err, limit.ErrNever) && n > 1 {
+			n /= 2 // more than a burst
+			continue
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				d.o.Logger.ErrorContext(ctx, "dispatch: cannot ask the limiter", "connector", c.id, "error", err)

@@ -26,7 +26,7 @@ type engines struct {
 }
 
 // open opens the technologies. Exclusive refuses to share an embedded store with another gateway.
-func open(ctx context.Context, s *settings.Settings, exclusive bool) (_ engines, err error) {
+func open(ctx context.Context, s *settings.Settings, exclusive bool) (engines, error) {
 	for _, t := range []struct{ what, kind, built string }{
 		{"store", s.Store.Kind, "sqlite"}, {"queue", s.Queue.Kind, "memory"}, {"coordination", s.Coordination.Kind, "local"},
 	} {
@@ -37,25 +37,21 @@ func open(ctx context.Context, s *settings.Settings, exclusive bool) (_ engines,
 	if err := ensureDataDir(s.DataDir); err != nil {
 		return engines{}, err
 	}
-	var e engines
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, e.close())
-		}
-	}()
-	e.store, err = sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(s.DataDir, "pigeonry.db"), Exclusive: exclusive})
+	records, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(s.DataDir, "pigeonry.db"), Exclusive: exclusive})
 	if err != nil {
-		return e, fmt.Errorf("open the store: %w", err)
+		return engines{}, fmt.Errorf("open the store: %w", err)
 	}
 	if !exclusive {
-		return e, nil // a command beside a gateway needs no more
+		return engines{store: records}, nil // a command beside a gateway needs no more
 	}
-	e.traces, err = localtrace.Open(localtrace.Options{Path: filepath.Join(s.DataDir, "traces.db")})
+	traces, err := localtrace.Open(localtrace.Options{Path: filepath.Join(s.DataDir, "traces.db")})
 	if err != nil {
-		return e, fmt.Errorf("open the traces: %w", err)
+		return engines{}, errors.Join(fmt.Errorf("open the traces: %w", err), records.Close())
 	}
-	e.queue, e.limiter = memory.New(memory.Options{}), locallimit.New(locallimit.Options{})
-	return e, nil
+	return engines{
+		store: records, traces: traces,
+		queue: memory.New(memory.Options{}), limiter: locallimit.New(locallimit.Options{}),
+	}, nil
 }
 
 func (e engines) close() error {

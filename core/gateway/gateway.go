@@ -119,7 +119,7 @@ func (g *Gateway) buildDelivery() error {
 			g.relay.Publish(envelopes)
 			g.metrics.Accepted(envelopes)
 		},
-		Logger: logger,
+		Logger: logger, Budget: g.settings.MaxAttempts,
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -14,9 +13,6 @@ import (
 	"github.com/pigeonry/pigeonry/core/receipt"
 	"github.com/pigeonry/pigeonry/core/store"
 )
-
-// newBudget is how many attempts a message gets when its caller asks for a new round.
-const newBudget = 5
 
 func (g *Gateway) apiOptions() api.Options {
 	return api.Options{
@@ -32,7 +28,7 @@ type retrier struct{ g *Gateway }
 
 // Retry implements api.Retrier.
 func (r retrier) Retry(ctx context.Context, account core.AccountID, id core.RecordID) error {
-	envelope, err := r.g.engines.store.Retry(ctx, account, id, newBudget, time.Now())
+	envelope, err := r.g.engines.store.Retry(ctx, account, id, r.g.settings.MaxAttempts, time.Now())
 	if err == nil {
 		r.g.relay.Publish([]core.Envelope{envelope})
 	}
@@ -52,21 +48,10 @@ func (c callbacks) HandleCallback(ctx context.Context, id core.ConnectorID, r re
 		receipt.Events{Receipts: response.Receipts, Inbound: response.Inbound}, nil
 }
 
-// ready tells the state of each dependency: the store, the plugins and the connectors. A connector that
-// the operator configured and that cannot carry messages makes the gateway not ready; its messages wait.
+// ready tells the state of what every message needs. Plugins and connectors the API lists by itself.
 func (g *Gateway) ready(ctx context.Context) []api.DependencyState {
-	states := []api.DependencyState{dependency("store", g.engines.store.Check(ctx))}
-	for _, c := range g.host.Connectors() {
-		var err error
-		if c.State != core.ConnectorReady && c.State != core.ConnectorDegraded {
-			err = fmt.Errorf("%s: %s", c.State, c.Message)
-		}
-		states = append(states, dependency("connector "+string(c.ID), err))
-	}
-	for _, p := range g.host.Plugins() {
-		states = append(states, dependency("plugin "+p.Name, failure(p)))
-	}
-	return states
+	_, err := g.engines.queue.Generation(ctx)
+	return []api.DependencyState{dependency("store", g.engines.store.Check(ctx)), dependency("queue", err)}
 }
 
 func dependency(name string, err error) api.DependencyState {
@@ -76,23 +61,9 @@ func dependency(name string, err error) api.DependencyState {
 	case errors.As(err, &known):
 		s.Message = known.Message // the cause may show more than anybody may see
 	case err != nil:
-		s.Message = err.Error()
+		s.Message = "cannot be reached; the log says why"
 	}
 	return s
-}
-
-// failure says why no generation of a plugin can be used, nil if one can.
-func failure(p core.PluginStatus) error {
-	reason := "no generation is running"
-	for _, generation := range p.Generations {
-		switch generation.State {
-		case core.GenerationActive, core.GenerationCanary, core.GenerationReady:
-			return nil
-		default:
-			reason = string(generation.State)
-		}
-	}
-	return errors.New(reason)
 }
 
 func newAccounts(s store.Store, conf *settings.Settings) *account.Service {

@@ -2,7 +2,6 @@ package pluginhost_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -44,6 +43,7 @@ func BenchmarkDeliver(b *testing.B) {
 }
 
 func deliverBench(b *testing.B, h *pluginhost.Host, ds []core.Delivery) {
+	b.Helper()
 	n := 0
 	h.Deliver(context.Background(), "test/null", ds, func(rs []core.Result) {
 		for _, r := range rs {
@@ -64,7 +64,7 @@ func benchHost(b *testing.B) *pluginhost.Host {
 	install(b, dir, "null", "1.0.0")
 	h, err := pluginhost.New(pluginhost.Options{
 		Dir: dir, RuntimeDir: filepath.Join(b.TempDir(), "run"), Events: noEvents,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		b.Fatal(err)

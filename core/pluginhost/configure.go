@@ -3,6 +3,7 @@ package pluginhost
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -204,10 +205,10 @@ func (g *generation) remove(ctx context.Context, p *process, id core.ConnectorID
 	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Call)
 	defer cancel()
 	if _, err := p.service.Remove(ctx, &channelv1.RemoveRequest{Connector: string(id)}); err != nil {
-		g.log.Warn("connector not removed by its plugin", "connector", id, "error", callError("Remove", err))
+		g.log.WarnContext(ctx, "connector not removed by its plugin", "connector", id, "error", callError("Remove", err))
 		return
 	}
-	g.log.Info("connector removed", "connector", id)
+	g.log.InfoContext(ctx, "connector removed", "connector", id)
 }
 
 // diagnostics makes a plugin's diagnostics the core's.
@@ -240,10 +241,8 @@ func pathOf(steps []*channelv1.PathStep) []any {
 
 // insertNew adds s to a set.
 func insertNew(set []string, s string) []string {
-	for _, old := range set {
-		if old == s {
-			return set
-		}
+	if slices.Contains(set, s) {
+		return set
 	}
 	return append(set, s)
 }

@@ -275,7 +275,7 @@ func TestNoiseIsHarmless(t *testing.T) {
 	}
 	h.await("all of it is read", func() bool {
 		_, err := h.Check(t.Context(), "test/noisy") // twice, so that a blocked pipe would show
-		return err == nil && strings.Contains(h.log.String(), "still here")
+		return err == nil && strings.Contains(h.log.String(), "still here") && strings.Contains(h.log.String(), "printed while serving")
 	})
 	wantText(t, "log", h.log.String(), `level=WARN msg="still here" plugin=noisy version=1.0.0 answer=42 module=noisy`, "zz… plugin=noisy")
 	if got := h.deliver("noisy", batch("accept")); got[1].Outcome != core.OutcomeAccepted {

@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -41,13 +42,19 @@ func (h *Host) Deliver(ctx context.Context, connector core.ConnectorID, batch []
 		return
 	}
 	var calls []*call
+	var sessions []*session
+	defer func() {
+		for _, s := range sessions {
+			s.close()
+		}
+	}()
 	for g, part := range p.route.Load().split(batch) {
 		s, err := g.enter(connector, len(part))
 		if err != nil {
 			results(notSent(part, err.Error()))
 			continue
 		}
-		defer s.close()
+		sessions = append(sessions, s)
 		chunks, tooLarge := chunk(part, s.about.limits)
 		if len(tooLarge) > 0 {
 			s.settle(len(tooLarge))
@@ -113,7 +120,7 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 	defer cancel()
 	c.started = time.Now()
 	stream, err := c.session.process.service.Deliver(ctx, &channelv1.DeliverRequest{
-		BatchId: c.items[0].AttemptId, Connector: string(c.connector), Items: c.items,
+		BatchId: c.items[0].GetAttemptId(), Connector: string(c.connector), Items: c.items,
 	})
 	if err != nil {
 		// gRPC fails here only as long as it has not begun to write the request to the connection.
@@ -121,6 +128,8 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 		results(notSent(c.batch, callError("Deliver", err).Error()))
 		return
 	}
+	trailer := time.AfterFunc(math.MaxInt64, cancel)
+	defer trailer.Stop()
 	for {
 		reply, err := stream.Recv()
 		if err != nil {
@@ -133,7 +142,7 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 			results(known)
 			if c.open == 0 {
 				// The plugin has nothing more to say; it shall not hold the caller up.
-				defer time.AfterFunc(trailerWait, cancel).Stop()
+				trailer.Reset(trailerWait)
 			}
 		}
 	}
@@ -167,7 +176,7 @@ func (c *call) find(attempt string) int {
 	n := len(c.items)
 	for step := range n {
 		i := (c.expected + step) % n
-		if c.items[i].AttemptId == attempt {
+		if c.items[i].GetAttemptId() == attempt {
 			return i
 		}
 	}
@@ -182,7 +191,7 @@ func (c *call) finish(ctx context.Context, err error, results func([]core.Result
 	reason := c.session.g.lost(ctx, err)
 	if reason.Code == core.CodeNoResult {
 		c.session.g.violations.missing.Add(uint64(c.open))
-		c.session.g.log.Warn("plugin breaks the contract: attempts without a result", "connector", c.connector, "attempts", c.open, "reason", reason.Message)
+		c.session.g.log.WarnContext(ctx, "plugin breaks the contract: attempts without a result", "connector", c.connector, "attempts", c.open, "reason", reason.Message)
 	}
 	latency := time.Since(c.started)
 	rest := make([]core.Result, 0, c.open)

@@ -18,19 +18,20 @@ func (g *generation) drain(ctx context.Context, p *process, idle <-chan struct{}
 	deadline, _ := ctx.Deadline()
 	patience := time.Until(deadline) * 3 / 4 // the rest is the plugin's
 	var cut error
-	if !awaitIdle(ctx, idle, p.runner.ended, patience) {
-		g.mu.Lock()
-		cut = fmt.Errorf("retire plugin %s %s: %w: %d", g.plugin.name, g.version, errCutOff, g.attempts)
-		g.mu.Unlock()
+	if !awaitIdle(ctx, idle, p.runner.ended, patience) && g.status().InFlight > 0 {
+		cut = fmt.Errorf("retire plugin %s %s: %w", g.plugin.name, g.version, errCutOff)
 	}
 	if err := askToDrain(ctx, p, time.Until(deadline)); err != nil && !errors.Is(err, io.EOF) {
-		g.log.Warn("plugin did not drain", "error", callError("Drain", err))
+		g.log.WarnContext(ctx, "plugin did not drain", "error", callError("Drain", err))
 	}
 	return cut
 }
 
 // awaitIdle waits until no call is left. A process that has ended has none that could still succeed.
 func awaitIdle(ctx context.Context, idle, ended <-chan struct{}, limit time.Duration) bool {
+	if isClosed(idle) {
+		return true
+	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -44,10 +45,20 @@ func awaitIdle(ctx context.Context, idle, ended <-chan struct{}, limit time.Dura
 	return false
 }
 
-// askToDrain returns when the plugin says that it is done.
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// askToDrain returns when the plugin says that it is done. The plugin is told a little less than the
+// limit, so that its answer comes in time.
 func askToDrain(ctx context.Context, p *process, limit time.Duration) error {
 	stream, err := p.service.Drain(ctx, &channelv1.DrainRequest{
-		Deadline: durationpb.New(max(0, limit)), Reason: "the gateway retires this process",
+		Deadline: durationpb.New(max(0, limit*3/4)), Reason: "the gateway retires this process",
 	})
 	if err != nil {
 		return err

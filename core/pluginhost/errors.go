@@ -25,6 +25,7 @@ type startError struct {
 	found     string
 	remedy    string
 	permanent bool // a repeat would fail the same way
+	outside   bool // somebody else ended the process
 	cause     error
 }
 
@@ -42,6 +43,12 @@ func permanent(err error) bool {
 	return errors.As(err, &e) && e.permanent
 }
 
+// fromOutside says whether somebody else ended the process while it started.
+func fromOutside(err error) bool {
+	var e *startError
+	return errors.As(err, &e) && e.outside
+}
+
 func notExecutable(path string, mode fs.FileMode) *startError {
 	return &startError{
 		what: "not executable", expected: "a file that may be executed", found: "mode " + mode.Perm().String(),
@@ -52,7 +59,7 @@ func notExecutable(path string, mode fs.FileMode) *startError {
 // execError names the reason why the operating system did not execute path.
 func execError(path string, err error) error {
 	switch {
-	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, badCPUType):
+	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, errBadCPUType):
 		return &startError{
 			what: "wrong architecture or format", expected: "an executable for " + runtime.GOOS + "/" + runtime.GOARCH,
 			found: fileFormat(path), remedy: "build the plugin for this machine", permanent: true, cause: err,
@@ -121,7 +128,8 @@ func noHandshake(exit exitState, stderr string, waited time.Duration) *startErro
 		e.found = "that the plugin refused the gateway's magic cookie"
 		e.remedy = "rebuild the plugin with this gateway's SDK"
 	default:
-		e.found = exit.String() + " without it"
+		e.found = "that " + exit.String() + " without it"
+		e.outside = exit.outside()
 	}
 	return e
 }
@@ -129,24 +137,24 @@ func noHandshake(exit exitState, stderr string, waited time.Duration) *startErro
 // maxMessageBytes bounds one message of the contract in either direction.
 const maxMessageBytes = 16 << 20
 
-// callFailure is an error of a call of the contract, in words for people.
-type callFailure struct {
+// callFailedError is an error of a call of the contract, in words for people.
+type callFailedError struct {
 	call   string
 	reason string
 	cause  error
 }
 
 // Error names the call and what went wrong.
-func (e *callFailure) Error() string { return e.call + ": " + e.reason }
+func (e *callFailedError) Error() string { return e.call + ": " + e.reason }
 
 // Unwrap returns the error as gRPC gave it.
-func (e *callFailure) Unwrap() error { return e.cause }
+func (e *callFailedError) Unwrap() error { return e.cause }
 
 // callError makes the error of a call readable: it names the call and, where it is the plugin's
 // fault, what was expected and found.
 func callError(call string, err error) error {
 	s := status.Convert(err)
-	e := &callFailure{call: call, reason: s.Message(), cause: err}
+	e := &callFailedError{call: call, reason: s.Message(), cause: err}
 	switch {
 	case s.Code() == codes.ResourceExhausted && strings.Contains(s.Message(), "larger than max"):
 		e.reason = fmt.Sprintf("oversize reply: expected at most %d bytes, found more: %s", maxMessageBytes, s.Message())

@@ -2,8 +2,10 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,12 +27,15 @@ type generation struct {
 
 	settled    chan struct{} // closed when the first start has succeeded or failed
 	settleOnce sync.Once
+	idle       chan struct{} // closed when the generation is retired and no call is left
+	idleOnce   sync.Once
 	done       chan struct{}      // closed when run has returned; at once if it never runs
 	cancel     context.CancelFunc // ends run
 	configure  sync.Mutex         // held while connectors are configured
 	retry      chan struct{}      // a connector needs another try
 	violations violations
 	fruitful   atomic.Bool // the process has given a result
+	verified   os.FileInfo // of the executable when its checksum was taken; run's alone
 
 	mu        sync.Mutex
 	state     core.GenerationState
@@ -43,7 +48,7 @@ type generation struct {
 	problem   string
 	attempts  int // handed over and without a result
 	calls     int
-	idle      chan struct{} // made by retire; closed when no call is left
+	retired   bool
 	bindings  map[core.ConnectorID]*binding
 	health    *channelv1.HealthResponse            // the latest of the process
 	accepted  map[core.ConnectorID]ConnectorConfig // the last configuration that each connector took
@@ -53,7 +58,7 @@ type generation struct {
 func newGeneration(h *Host, p *plugin, c candidate) *generation {
 	g := &generation{
 		host: h, plugin: p, version: c.version, path: c.path, redactor: &redactor{},
-		settled: make(chan struct{}), done: make(chan struct{}), retry: make(chan struct{}, 1),
+		settled: make(chan struct{}), idle: make(chan struct{}), done: make(chan struct{}), retry: make(chan struct{}, 1),
 		cancel: func() {}, state: core.GenerationStaged,
 		bindings: map[core.ConnectorID]*binding{}, accepted: map[core.ConnectorID]ConnectorConfig{},
 	}
@@ -112,6 +117,9 @@ type session struct {
 
 // enter opens a session for a number of attempts through a connector, or says why that cannot be.
 func (g *generation) enter(id core.ConnectorID, attempts int) (*session, error) {
+	if g == nil {
+		return nil, errors.New("no version of the plugin carries messages")
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.state != core.GenerationActive {
@@ -149,9 +157,8 @@ func (s *session) close() {
 
 // wakeIdle tells a drain that no call is left. The lock is held.
 func (g *generation) wakeIdle() {
-	if g.idle != nil && g.calls == 0 {
-		close(g.idle)
-		g.idle = nil
+	if g.retired && g.calls == 0 {
+		g.idleOnce.Do(func() { close(g.idle) })
 	}
 }
 

@@ -31,11 +31,11 @@ func (g *generation) watchHealth(ctx context.Context, p *process, hung chan<- er
 			missed = 0
 			continue
 		case status.Code(err) == codes.Unimplemented:
-			g.log.Warn("plugin does not serve Health; only the end of its process will be noticed")
+			g.log.WarnContext(ctx, "plugin does not serve Health; only the end of its process will be noticed")
 			return
 		}
 		missed++
-		g.log.Warn("plugin gives no proof of life", "missing", missed, "error", callError("Health", err))
+		g.log.WarnContext(ctx, "plugin gives no proof of life", "missing", missed, "error", callError("Health", err))
 		if missed >= healthMisses {
 			hung <- fmt.Errorf("the plugin hung: %d proofs of life missing in a row: %w", missed, callError("Health", err))
 			return

@@ -32,7 +32,7 @@ type Host struct {
 	changed chan struct{}
 }
 
-// plugin is one name in the catalogue, with its generations.
+// plugin is one name in the catalog, with its generations.
 type plugin struct {
 	name        string
 	route       atomic.Pointer[route]
@@ -50,7 +50,7 @@ func New(o Options) (*Host, error) {
 	return h, nil
 }
 
-// Start ends what an earlier gateway left behind, reads the catalogue and starts the highest version
+// Start ends what an earlier gateway left behind, reads the catalog and starts the highest version
 // of each plugin. It waits a moment for them to come up. A plugin that does not is no error: Plugins
 // says what is wrong with it. An error means that the plugins folder cannot be read or the runtime
 // folder cannot be used. ctx bounds Start alone.

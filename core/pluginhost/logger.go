@@ -36,5 +36,5 @@ func (l quietLogger) Warn(msg string, args ...any) { l.debug(msg, args) }
 func (l quietLogger) Error(msg string, args ...any) { l.debug(msg, args) }
 
 func (l quietLogger) debug(msg string, args []any) {
-	l.log.Debug("go-plugin: "+msg, "detail", fmt.Sprint(args...))
+	l.log.Debug("go-plugin reports", "message", msg, "detail", fmt.Sprint(args...))
 }

@@ -19,29 +19,29 @@ import (
 	"github.com/pigeonry/pigeonry/core/pluginhost"
 )
 
-// TestMain makes the test binary its own plugins: installed under the name of a behaviour, it behaves
-// so; see behaviours in plugins_test.go.
+// TestMain makes the test binary its own plugins: installed under the name of a behavior, it behaves
+// so; see behaviors in plugins_test.go.
 func TestMain(m *testing.M) {
-	if behave, ok := behaviours()[filepath.Base(os.Args[0])]; ok {
+	if behave, ok := behaviors()[filepath.Base(os.Args[0])]; ok {
 		behave()
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// install puts a plugin of the given behaviour into dir.
-func install(t testing.TB, dir, behaviour, version string) {
-	t.Helper()
+// install puts a plugin of the given behavior into dir.
+func install(tb testing.TB, dir, behavior, version string) {
+	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	folder := filepath.Join(dir, behaviour, version)
+	folder := filepath.Join(dir, behavior, version)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(folder, behaviour)); err != nil {
-		t.Fatal(err)
+	if err := os.Symlink(self, filepath.Join(folder, behavior)); err != nil {
+		tb.Fatal(err)
 	}
 }
 
@@ -52,11 +52,11 @@ type harness struct {
 	log *logBuffer
 }
 
-// run starts a host over the given behaviours, each in version 1.0.0.
-func run(t *testing.T, change func(*pluginhost.Options), behaviours ...string) *harness {
+// run starts a host over the given behaviors, each in version 1.0.0.
+func run(t *testing.T, change func(*pluginhost.Options), behaviors ...string) *harness {
 	t.Helper()
 	dir := t.TempDir()
-	for _, b := range behaviours {
+	for _, b := range behaviors {
 		install(t, dir, b, "1.0.0")
 	}
 	return runIn(t, dir, change)
@@ -202,6 +202,7 @@ func (h *harness) deliver(plugin string, b []core.Delivery) map[core.RecordID]co
 
 // collect returns a results function that fills got and then calls each.
 func collect(t *testing.T, got map[core.RecordID]core.Result, each func(core.Result)) func([]core.Result) {
+	t.Helper()
 	return func(rs []core.Result) {
 		for _, r := range rs {
 			if old, ok := got[r.Record]; ok {

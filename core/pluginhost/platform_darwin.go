@@ -10,8 +10,8 @@ import (
 // maxSocketPath is the longest path that a unix socket can be bound to (sun_path is 104 bytes).
 const maxSocketPath = 103
 
-// badCPUType is what macOS says to an executable for another processor.
-const badCPUType = syscall.EBADARCH
+// errBadCPUType is what macOS says to an executable for another processor.
+const errBadCPUType = syscall.EBADARCH
 
 // processAttributes gives a process its own group, so that its descendants can be ended with it.
 // macOS has no parent-death signal: the SDK watches its parent instead.

@@ -13,8 +13,8 @@ import (
 // maxSocketPath is the longest path that a unix socket can be bound to (unix(7): 108 with the NUL).
 const maxSocketPath = 107
 
-// badCPUType is no error of Linux, which says ENOEXEC.
-var badCPUType = errors.New("bad CPU type in executable")
+// errBadCPUType is no error of Linux, which says ENOEXEC.
+var errBadCPUType = errors.New("bad CPU type in executable")
 
 // processAttributes gives a process its own group, so that its descendants can be ended with it, and
 // has the kernel end it when the gateway dies, however that happens.

@@ -25,9 +25,9 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-// behaviours are the plugins that the test binary can be. They speak the contract without the SDK,
+// behaviors are the plugins that the test binary can be. They speak the contract without the SDK,
 // because the SDK would not let them break it.
-func behaviours() map[string]func() {
+func behaviors() map[string]func() {
 	serve := func(change func(*fake)) func() {
 		return func() {
 			f := newFake()
@@ -45,7 +45,7 @@ func behaviours() map[string]func() {
 		"bare":    serve(func(f *fake) { f.about.Capabilities = nil }),
 
 		// These fail to start.
-		"no-handshake": func() { fmt.Fprintln(os.Stderr, "who am I?"); os.Exit(4) },
+		"no-handshake": func() { die("who am I?", 4) },
 		"slow":         func() { select {} },
 		"cookie": func() {
 			newFake().serve(goplugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "OTHER", MagicCookieValue: "x"})
@@ -55,21 +55,18 @@ func behaviours() map[string]func() {
 			h.ProtocolVersion = 7
 			newFake().serve(h)
 		},
-		"core-protocol": func() { greet("2|1|unix|%s/s|grpc|Y2VydA") },
-		"tcp":           func() { greet("1|1|tcp|127.0.0.1:1|grpc|Y2VydA") },
-		"elsewhere":     func() { greet("1|1|unix|/tmp/elsewhere.sock|grpc|Y2VydA") },
-		"plaintext":     func() { greet("1|1|unix|%s/s|grpc|") },
-		"misnamed":      serve(func(f *fake) { f.about.Name = "somebody-else" }),
-		"contract":      serve(func(f *fake) { f.about.ApiVersions = []string{"channel.v9"} }),
-		"bad-schema":    serve(func(f *fake) { f.about.ConfigSchema = []byte(`{"type": "object", "properties": 7}`) }),
-		"far-schema":    serve(func(f *fake) { f.about.ConfigSchema = []byte(`{"type": "object", "$ref": "file:///etc/passwd"}`) }),
-		"no-channel":    serve(func(f *fake) { f.about.Channels = nil }),
-		"oversize":      serve(func(f *fake) { f.about.Build = strings.Repeat("x", 17<<20) }),
-		"mute":          serve(func(f *fake) { f.silent = true }),
-		"crash-on-start": func() {
-			fmt.Fprintln(os.Stderr, "panic: no luck today")
-			os.Exit(3)
-		},
+		"core-protocol":  func() { greet("2|1|unix|%s/s|grpc|Y2VydA") },
+		"tcp":            func() { greet("1|1|tcp|127.0.0.1:1|grpc|Y2VydA") },
+		"elsewhere":      func() { greet("1|1|unix|/tmp/elsewhere.sock|grpc|Y2VydA") },
+		"plaintext":      func() { greet("1|1|unix|%s/s|grpc|") },
+		"misnamed":       serve(func(f *fake) { f.about.Name = "somebody-else" }),
+		"contract":       serve(func(f *fake) { f.about.ApiVersions = []string{"channel.v9"} }),
+		"bad-schema":     serve(func(f *fake) { f.about.ConfigSchema = []byte(`{"type": "object", "properties": 7}`) }),
+		"far-schema":     serve(func(f *fake) { f.about.ConfigSchema = []byte(`{"type": "object", "$ref": "file:///etc/passwd"}`) }),
+		"no-channel":     serve(func(f *fake) { f.about.Channels = nil }),
+		"oversize":       serve(func(f *fake) { f.about.Build = strings.Repeat("x", 17<<20) }),
+		"mute":           serve(func(f *fake) { f.silent = true }),
+		"crash-on-start": func() { die("panic: no luck today", 3) },
 
 		// These start and misbehave.
 		"noisy":      noisy,
@@ -80,12 +77,18 @@ func behaviours() map[string]func() {
 	}
 }
 
+// die ends the plugin.
+func die(lastWords string, code int) {
+	fmt.Fprintln(realStderr, lastWords)
+	os.Exit(code) //nolint:revive // to end is its purpose
+}
+
 // greet prints a handshake that nobody stands behind.
 func greet(line string) {
 	if strings.Contains(line, "%s") {
 		line = fmt.Sprintf(line, os.Getenv("PLUGIN_UNIX_SOCKET_DIR"))
 	}
-	fmt.Println(line)
+	fmt.Fprintln(os.Stdout, line)
 	select {}
 }
 
@@ -98,6 +101,7 @@ func noisy() {
 	fmt.Fprint(out, "ready in 3 ms ") // no line feed: the handshake follows on the same line
 	f := newFake()
 	f.noise = func() {
+		fmt.Fprintln(os.Stdout, "printed while serving") // go-plugin carries this over gRPC
 		for range 20 {
 			fmt.Fprintln(out, strings.Repeat("y", 100<<10))
 		}
@@ -229,7 +233,7 @@ func (f *fake) ValidateConfig(_ context.Context, r *channelv1.ValidateConfigRequ
 			},
 		})
 	case "crash":
-		os.Exit(9)
+		die("I do not like this configuration", 9)
 	}
 	return response, nil
 }
@@ -350,7 +354,7 @@ func (f *fake) obey(item *channelv1.Item, s channelv1.ChannelService_DeliverServ
 	case "fail":
 		return true, status.Error(codes.Internal, "boom")
 	case "exit":
-		os.Exit(5)
+		die("I do not like this message", 5)
 	case "hold": // until the caller gives up
 		<-s.Context().Done()
 		return true, s.Context().Err()

@@ -93,6 +93,8 @@ func (p *process) config(l launch) *goplugin.ClientConfig {
 		AutoMTLS:         true,
 		StartTimeout:     l.timing.Start,
 		Logger:           newQuietLogger(l.log),
+		SyncStdout:       l.stderr,
+		SyncStderr:       l.stderr,
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 			grpc.WithDisableRetry(), // dispatch alone repeats, and only what was surely not sent
@@ -150,7 +152,20 @@ func (p *process) explain(err error, stderr *stderrLog) error {
 		}
 		return noHandshake(p.runner.exited(), stderr.tail.String(), p.timing.Start)
 	}
-	return fmt.Errorf("connect to the plugin after its handshake: %w", err)
+	return p.endedEarly("a connection after the handshake", err)
+}
+
+// endedEarly tells an error from its cause, where that is the end of the process.
+func (p *process) endedEarly(expected string, err error) error {
+	within(p.runner.ended, drainOutput) // the connection breaks a moment before
+	exit := p.runner.exited()
+	if !exit.ended {
+		return fmt.Errorf("expected %s: %w", expected, err)
+	}
+	return &startError{
+		what: "ended during the start", expected: expected, found: "that " + exit.String(),
+		remedy: "see its standard error", outside: exit.outside(), cause: err,
+	}
 }
 
 // end ends the process, waits until it is gone and removes what it leaves behind. It returns within
@@ -202,6 +217,7 @@ type connections struct {
 	seen map[*grpc.ClientConn]struct{}
 }
 
+//nolint:revive // gRPC gives the signature
 func (c *connections) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	c.mu.Lock()
 	if c.seen == nil {

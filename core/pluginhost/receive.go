@@ -32,13 +32,13 @@ func (g *generation) receive(ctx context.Context, p *process) {
 			return // the plugin ends its stream when it drains
 		}
 		if status.Code(err) == codes.Unimplemented {
-			g.log.Warn("plugin says that it receives events and does not serve Receive")
+			g.log.WarnContext(ctx, "plugin says that it receives events and does not serve Receive")
 			return
 		}
 		if time.Since(started) > eventsMax {
 			wait = eventsFirst
 		}
-		g.log.Warn("plugin ended the stream of events, it is opened again", "error", callError("Receive", err))
+		g.log.WarnContext(ctx, "plugin ended the stream of events, it is opened again", "error", callError("Receive", err))
 		if !pause(ctx, wait/2+rand.N(wait/2)) {
 			return
 		}
@@ -91,7 +91,7 @@ func (g *generation) store(ctx context.Context, batch *channelv1.ReceiveResponse
 		if err == nil {
 			return nil
 		}
-		g.log.Error("events of a provider are not stored yet, they are kept and tried again", "connector", connector, "error", err)
+		g.log.ErrorContext(ctx, "events of a provider are not stored yet, they are kept and tried again", "connector", connector, "error", err)
 		if !pause(ctx, wait/2+rand.N(wait/2)) {
 			return fmt.Errorf("store events: %w", ctx.Err())
 		}

@@ -54,7 +54,7 @@ func openRuntimeDir(path string) (*runtimeDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the runtime folder: %w", err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil {
+	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // a folder must be executable to be entered
 		return nil, fmt.Errorf("close the runtime folder to others: %w", err)
 	}
 	d := &runtimeDir{path: path, sockets: path, gateway: owner{os.Getpid(), identify(os.Getpid())}}

@@ -13,12 +13,9 @@ type share struct {
 }
 
 // pick returns the generation for a key. The same key gives the same generation as long as the route
-// stays, so that an attempt's repeat goes where its predecessor went. It returns nil for an empty
-// route.
+// stays, so that an attempt's repeat goes where its predecessor went. It returns nil if the route has no
+// weight.
 func (r route) pick(key uint64) *generation {
-	if len(r) == 1 {
-		return r[0].generation
-	}
 	var total uint64
 	for _, s := range r {
 		total += uint64(s.weight)
@@ -60,7 +57,7 @@ func (r route) split(batch []core.Delivery) map[*generation][]core.Delivery {
 	return parts
 }
 
-// scatter spreads neighbouring keys over the whole range (the finalizer of SplitMix64).
+// scatter spreads neighboring keys over the whole range (the finalizer of SplitMix64).
 func scatter(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9

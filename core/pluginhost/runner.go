@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -47,7 +48,8 @@ type runner struct {
 // newRunner prepares a process of the executable at path.
 func newRunner(path string, stderr func(io.Reader), onStart func(pid int)) *runner {
 	r := &runner{
-		path: path, stderr: stderr, onStart: onStart, cmd: exec.Command(path),
+		path: path, stderr: stderr, onStart: onStart,
+		cmd:   exec.Command(path), //nolint:noctx // the process outlives the call that starts it; process.end ends it
 		ended: make(chan struct{}), drained: make(chan struct{}),
 	}
 	r.cmd.Dir = filepath.Dir(path)
@@ -273,11 +275,8 @@ func (e exitState) clean() bool { return e.ended && e.signal == 0 && e.code == 0
 
 // outside says that somebody else ended the process: an operator, or the kernel for want of memory.
 func (e exitState) outside() bool {
-	switch e.signal {
-	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
-		return !e.ours
-	}
-	return false
+	ends := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}
+	return !e.ours && slices.Contains(ends, e.signal)
 }
 
 // String describes the end for people.

@@ -47,6 +47,7 @@ func TestFaultyPluginsAreNamedAndAlone(t *testing.T) {
 
 // Faults that may pass are tried again until they are a crash loop.
 func TestCrashLoopEndsInFailed(t *testing.T) {
+	t.Parallel()
 	for plugin, want := range map[string][]string{
 		"crash-on-start": {"crash loop: 5 crashes within 10m0s", "no handshake", "exit status 3"},
 		"no-handshake":   {"crash loop", "no handshake", "expected the handshake 1|1|unix|", "exit status 4 without it"},
@@ -61,7 +62,7 @@ func TestCrashLoopEndsInFailed(t *testing.T) {
 				case "slow":
 					o.Timing.Start = 100 * time.Millisecond
 				case "mute":
-					o.Timing.Start = 600 * time.Millisecond
+					o.Timing.Start = 2 * time.Second
 				}
 			}, plugin)
 			wantText(t, "error", h.failed(plugin), want...)
@@ -254,7 +255,7 @@ func TestEnvironmentDoesNotLeak(t *testing.T) {
 // Sockets lie in a folder that only the gateway may enter, also where the runtime folder's path is too
 // long for them, and nothing is left of them.
 func TestRuntimeFolderIsPrivateAndLeftEmpty(t *testing.T) {
-	short, err := os.MkdirTemp("/tmp", "r")
+	short, err := os.MkdirTemp("/tmp", "r") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,6 +38,18 @@ func (s *stderrLog) read(r io.Reader) {
 	})
 }
 
+// Write takes a piece of what the plugin prints once it serves: go-plugin then replaces its standard
+// output and error by pipes that travel over gRPC. Pieces are mostly lines; one that is not is logged
+// as it comes. It never fails.
+func (s *stderrLog) Write(piece []byte) (int, error) {
+	readLines(bytes.NewReader(piece), func(line []byte, cut bool) {
+		text := s.clean(line, cut)
+		s.tail.add(text)
+		s.emit(text, false)
+	})
+	return len(piece), nil
+}
+
 // clean hides secrets. Of a line that was cut, it drops the end: half a secret may stand there.
 func (s *stderrLog) clean(line []byte, cut bool) string {
 	text := strings.ToValidUTF8(string(line), "\uFFFD")
@@ -52,6 +65,7 @@ func (s *stderrLog) emit(text string, inPanic bool) {
 		for i, a := range e.attrs {
 			e.attrs[i].Value = slog.StringValue(s.redactor.redact(a.Value.String()))
 		}
+		//nolint:sloglint // the message is the plugin's
 		s.log.LogAttrs(context.Background(), e.level, truncate(s.redactor.redact(e.message)), e.attrs...)
 		return
 	}
@@ -59,7 +73,7 @@ func (s *stderrLog) emit(text string, inPanic bool) {
 	if inPanic {
 		level = slog.LevelError
 	}
-	s.log.Log(context.Background(), level, truncate(text))
+	s.log.Log(context.Background(), level, truncate(text)) //nolint:sloglint // the message is the plugin's
 }
 
 // entry is one line that hclog wrote as JSON.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ func (g *generation) once(ctx context.Context) ending {
 	g.fruitful.Store(false)
 	p, about, err := g.bringUp(ctx)
 	if err != nil {
-		return ending{err: err, crash: crash{at: time.Now()}}
+		return ending{err: err, crash: crash{at: time.Now(), outside: fromOutside(err)}}
 	}
 	err = g.attend(ctx, p, about)
 	return ending{err: err, crash: crash{
@@ -82,8 +83,8 @@ func (g *generation) bringUp(ctx context.Context) (*process, *description, error
 	}
 	about, err := describe(ctx, p.service, g.plugin.name)
 	if err != nil {
-		if within(p.runner.ended, 0) {
-			err = fmt.Errorf("%s: %w", p.runner.exited(), err)
+		if !permanent(err) {
+			err = p.endedEarly("the answer of Describe", err)
 		}
 		p.end(false)
 		return nil, nil, err
@@ -94,8 +95,16 @@ func (g *generation) bringUp(ctx context.Context) (*process, *description, error
 	return p, about, nil
 }
 
-// verify takes the checksum of the executable; a version never changes once it has been started.
+// verify takes the checksum of the executable; a version never changes once it has been started. A file
+// that looks untouched is not read again, so that a restart is quick.
 func (g *generation) verify() error {
+	info, err := os.Stat(g.path)
+	if err != nil {
+		return missingFile(g.path, err)
+	}
+	if old := g.verified; old != nil && os.SameFile(old, info) && old.Size() == info.Size() && old.ModTime().Equal(info.ModTime()) {
+		return nil
+	}
 	sum, err := checksum(g.path)
 	if err != nil {
 		return missingFile(g.path, err)
@@ -108,7 +117,7 @@ func (g *generation) verify() error {
 			found: "sha256 " + sum, remedy: "install the new build as a new version and restart the gateway",
 		}
 	}
-	g.checksum = sum
+	g.checksum, g.verified = sum, info
 	return nil
 }
 
@@ -218,13 +227,12 @@ func (g *generation) refuse() (*process, <-chan struct{}) {
 	default:
 		g.state = core.GenerationDraining
 	}
-	idle := make(chan struct{})
-	g.idle = idle
+	g.retired = true
 	g.wakeIdle()
 	p := g.process
 	g.mu.Unlock()
 	g.host.notify()
-	return p, idle
+	return p, g.idle
 }
 
 // errCutOff is what retire returns when attempts had to be given up.

@@ -180,8 +180,14 @@ func TestBusyWorkersEndOneByOneWhileTheQueueIsLow(t *testing.T) {
 		step()
 		workers(t, p, 4, "after half of Idle")
 		pass(30 * time.Second)
-		step()
-		workers(t, p, 3, "after Idle")
+		open <- struct{}{}
+		open <- struct{}{}
+		workers(t, p, 3, "when two tasks ended after Idle")
+		for range 2 {
+			if err := p.TrySubmit(open.task); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if waiting := p.Stats().QueueSize; waiting != 3 {
 			t.Fatalf("%d tasks wait, want 3", waiting)
 		}

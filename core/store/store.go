@@ -50,11 +50,11 @@ type Submission struct {
 
 // IdempotencyRecord remembers the answer to a request, so that a repeat gets it again.
 type IdempotencyRecord struct {
-	Account   core.AccountID
-	Key       string
-	BodyHash  [32]byte
-	Status    int    // HTTP status of the answer
-	Response  []byte // body of the answer
+	Account  core.AccountID
+	Key      string
+	BodyHash [32]byte
+	Status   int    // HTTP status of the answer
+	Response []byte // body of the answer
 	// CreatedAt is when the request came: a key remembered earlier that had expired by then is free.
 	CreatedAt time.Time
 	ExpiresAt time.Time

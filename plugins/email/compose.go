@@ -70,7 +70,7 @@ func unfit(code, reason string) error {
 	return sdk.Permanent(errors.New(reason), sdk.Code(code), sdk.Blame(sdk.FaultMessage))
 }
 
-// messageID is the same for every attempt of a message, so that repeats can be recognised.
+// messageID is the same for every attempt of a message, so that repeats can be recognized.
 func messageID(m *sdk.Message, domain string) string {
 	key := m.IdempotencyKey
 	if key == "" {

@@ -18,13 +18,13 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-func sender(t testing.TB) identity {
-	t.Helper()
+func sender(tb testing.TB) identity {
+	tb.Helper()
 	c := valid()
 	c.From, c.ReplyTo = "Bücher <shop@bücher.example>", "Help <help@example.com>"
 	id, err := newIdentity(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return id
 }
@@ -37,24 +37,24 @@ func message(text string) *sdk.Message {
 }
 
 // read parses what compose wrote with the standard library.
-func read(t testing.TB, raw []byte) (*mail.Message, []byte) {
-	t.Helper()
+func read(tb testing.TB, raw []byte) (*mail.Message, []byte) {
+	tb.Helper()
 	m, err := mail.ReadMessage(bytes.NewReader(raw))
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, raw)
+		tb.Fatalf("%v in\n%s", err, raw)
 	}
 	body, err := io.ReadAll(m.Body)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m, body
 }
 
-func decoded(t testing.TB, s string) string {
-	t.Helper()
+func decoded(tb testing.TB, s string) string {
+	tb.Helper()
 	out, err := new(mime.WordDecoder).DecodeHeader(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
@@ -95,11 +95,11 @@ func TestComposeHeaders(t *testing.T) {
 }
 
 // checkLines holds a mail to RFC 5322 section 2.1.1.
-func checkLines(t testing.TB, raw []byte) {
-	t.Helper()
+func checkLines(tb testing.TB, raw []byte) {
+	tb.Helper()
 	for line := range bytes.SplitSeq(raw, []byte("\r\n")) {
 		if len(line) > 998 || bytes.ContainsAny(line, "\r\n") {
-			t.Errorf("line breaks RFC 5322: %q", line)
+			tb.Errorf("line breaks RFC 5322: %q", line)
 		}
 	}
 }
@@ -125,19 +125,19 @@ func TestMessageIDIsTheSameForEveryAttempt(t *testing.T) {
 type leaf struct{ mediaType, disposition, name, contentID, content string }
 
 // leaves walks through the parts.
-func leaves(t testing.TB, header textproto.MIMEHeader, body io.Reader) (out []leaf, tree string) {
-	t.Helper()
+func leaves(tb testing.TB, header textproto.MIMEHeader, body io.Reader) (out []leaf, tree string) {
+	tb.Helper()
 	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if !strings.HasPrefix(mediaType, "multipart/") {
 		content, err := io.ReadAll(transferred(header.Get("Content-Transfer-Encoding"), body))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		disposition, p, _ := mime.ParseMediaType(header.Get("Content-Disposition"))
-		return []leaf{{mediaType, disposition, decoded(t, p["filename"]), header.Get("Content-Id"), string(content)}}, mediaType
+		return []leaf{{mediaType, disposition, decoded(tb, p["filename"]), header.Get("Content-Id"), string(content)}}, mediaType
 	}
 	parts := multipart.NewReader(body, params["boundary"])
 	var names []string
@@ -147,9 +147,9 @@ func leaves(t testing.TB, header textproto.MIMEHeader, body io.Reader) (out []le
 			return out, strings.TrimPrefix(mediaType, "multipart/") + "(" + strings.Join(names, " ") + ")"
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		below, name := leaves(t, part.Header, part)
+		below, name := leaves(tb, part.Header, part)
 		out, names = append(out, below...), append(names, name)
 	}
 }

@@ -101,7 +101,7 @@ func loginComplete(c config) error {
 }
 
 // tlsMode resolves auto as far as the port tells; what stays auto is STARTTLS if offered.
-func (c config) tlsMode() string {
+func (c *config) tlsMode() string {
 	if c.TLS == tlsAuto && c.Port == portImplicitTLS {
 		return tlsImplicit
 	}
@@ -109,7 +109,7 @@ func (c config) tlsMode() string {
 }
 
 // tlsConfig is what TLS is spoken with.
-func (c config) tlsConfig() *tls.Config {
+func (c *config) tlsConfig() *tls.Config {
 	t := &tls.Config{
 		ServerName:         c.Host,
 		MinVersion:         tls.VersionTLS12,

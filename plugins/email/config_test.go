@@ -77,7 +77,7 @@ func TestTLSMode(t *testing.T) {
 		want string
 	}{{tlsAuto, 465, tlsImplicit}, {tlsAuto, 587, tlsAuto}, {tlsNone, 465, tlsNone}, {tlsStartTLS, 465, tlsStartTLS}}
 	for _, test := range tests {
-		if got := (config{TLS: test.tls, Port: test.port}).tlsMode(); got != test.want {
+		if got := (&config{TLS: test.tls, Port: test.port}).tlsMode(); got != test.want {
 			t.Errorf("%s on port %d means %s, want %s", test.tls, test.port, got, test.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -24,9 +25,7 @@ func suite(t *testing.T) channeltest.Suite {
 			"host": "127.0.0.1", "port": server.port, "tls": tlsNone, "from": "Shop <shop@example.com>",
 			"username": "shop", "password": kitPassword, "timeout": "10s",
 		}
-		for name, value := range edits {
-			config[name] = value
-		}
+		maps.Copy(config, edits)
 		return config
 	}
 	return channeltest.Suite{

@@ -39,7 +39,7 @@ func (c *connector) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, erro
 	if err != nil {
 		return sdk.Receipt{}, outcome(err)
 	}
-	sdk.Logger(ctx).Debug("mail taken", "message_id", l.messageID, "answer", answer)
+	sdk.Logger(ctx).DebugContext(ctx, "mail taken", "message_id", l.messageID, "answer", answer)
 	return sdk.Accepted(l.messageID), nil
 }
 
@@ -87,7 +87,7 @@ func (c *connector) Check(ctx context.Context) error {
 }
 
 // Close implements io.Closer.
-func (c *connector) Close() error {
+func (c *connector) Close() error { //nolint:unparam // io.Closer has an error
 	c.pool.close()
 	return nil
 }

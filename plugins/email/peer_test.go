@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
 	"net/textproto"
 	"os"
@@ -230,7 +229,7 @@ func freePort(t *testing.T) int {
 // publicDir makes a directory that Postfix's own users may enter.
 func publicDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pigeonry-postfix-")
+	dir, err := os.MkdirTemp("", "pigeonry-postfix-") //nolint:usetesting // the test's own is closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,12 +300,7 @@ func (p postfix) mailbox(t *testing.T, user string) []byte {
 			t.Fatal(err)
 		}
 		if len(files) > 0 {
-			file, err := os.Open(files[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer file.Close()
-			raw, err := io.ReadAll(file)
+			raw, err := os.ReadFile(files[0])
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,26 +12,26 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-func startSandbox(t testing.TB) (*sandbox.Sandbox, int) {
-	t.Helper()
-	s, err := sandbox.Start(t.Context(), sandbox.Options{SMTP: "127.0.0.1:0", SMPP: "127.0.0.1:0", HTTP: "127.0.0.1:0"})
+func startSandbox(tb testing.TB) (*sandbox.Sandbox, int) {
+	tb.Helper()
+	s, err := sandbox.Start(tb.Context(), sandbox.Options{SMTP: "127.0.0.1:0", SMPP: "127.0.0.1:0", HTTP: "127.0.0.1:0"})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
-			t.Errorf("stop sandbox: %v", err)
+			tb.Errorf("stop sandbox: %v", err)
 		}
 	})
 	_, port, err := net.SplitHostPort(s.Addresses().SMTP)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n, err := strconv.Atoi(port)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s, n
 }

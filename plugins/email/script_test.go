@@ -31,13 +31,13 @@ type script struct {
 
 const greeting = "220 script\nC: EHLO\n"
 
-func play(t testing.TB, scenes ...string) *script {
-	t.Helper()
+func play(tb testing.TB, scenes ...string) *script {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s := &script{t: t, port: listener.Addr().(*net.TCPAddr).Port}
+	s := &script{t: tb, port: listener.Addr().(*net.TCPAddr).Port}
 	s.ended.Go(func() {
 		for _, scene := range scenes {
 			conn, err := listener.Accept()
@@ -48,7 +48,7 @@ func play(t testing.TB, scenes ...string) *script {
 			s.ended.Go(func() { s.scene(conn, scene) })
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = listener.Close()
 		s.ended.Wait()
 	})
@@ -114,8 +114,8 @@ func readToDot(lines *bufio.Reader) bool {
 }
 
 // connect opens a connector to a server on a port of this machine.
-func connect(t testing.TB, port int, edits ...func(*config)) *connector {
-	t.Helper()
+func connect(tb testing.TB, port int, edits ...func(*config)) *connector {
+	tb.Helper()
 	c := config{
 		Host: "127.0.0.1", Port: port, TLS: tlsNone, Auth: authAuto, From: "Shop <shop@example.com>",
 		ConnectTimeout: 5 * time.Second, Timeout: 5 * time.Second,
@@ -125,13 +125,13 @@ func connect(t testing.TB, port int, edits ...func(*config)) *connector {
 		edit(&c)
 	}
 	if err := validate(c); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	opened, err := open(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = opened.Close() })
+	tb.Cleanup(func() { _ = opened.Close() })
 	return opened
 }
 

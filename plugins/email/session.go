@@ -44,7 +44,8 @@ func dial(ctx context.Context, c *config) (*session, error) {
 		return nil, fail(stageConnect, err)
 	}
 	s := &session{conn: conn, config: c}
-	defer s.bound(ctx, c.ConnectTimeout)()
+	release := s.bound(ctx, c.ConnectTimeout)
+	defer release()
 	if err := s.open(ctx); err != nil {
 		_ = conn.Close() // what matters is why it could not be opened
 		return nil, err
@@ -170,7 +171,8 @@ func (s *session) login() error {
 
 // alive asks whether a connection that lay idle is still of use.
 func (s *session) alive(ctx context.Context) bool {
-	defer s.bound(ctx, probeTimeout)()
+	release := s.bound(ctx, probeTimeout)
+	defer release()
 	return s.client.Noop() == nil
 }
 
@@ -191,7 +193,8 @@ func (s *session) send(ctx context.Context, l *letter) (string, error) {
 
 // content sends the mail itself and awaits the answer that ends it.
 func (s *session) content(ctx context.Context, l *letter) (string, error) {
-	defer s.bound(ctx, 2*s.config.Timeout)()
+	release := s.bound(ctx, 2*s.config.Timeout)
+	defer release()
 	text := s.client.Text
 	content := text.DotWriter()
 	_, err := content.Write(l.raw)
@@ -215,7 +218,8 @@ type command struct {
 
 // envelope sends MAIL, RCPT and DATA: in one go where the server takes that (RFC 2920).
 func (s *session) envelope(ctx context.Context, l *letter) error {
-	defer s.bound(ctx, s.config.Timeout)()
+	release := s.bound(ctx, s.config.Timeout)
+	defer release()
 	mail := "MAIL FROM:<" + l.from + ">"
 	if s.announcesSize {
 		mail += " SIZE=" + strconv.Itoa(len(l.raw))
@@ -272,7 +276,8 @@ func (s *session) pipeline(commands []command) error {
 
 // reset makes a connection ready for the next mail after a refusal.
 func (s *session) reset(ctx context.Context) bool {
-	defer s.bound(ctx, probeTimeout)()
+	release := s.bound(ctx, probeTimeout)
+	defer release()
 	return s.client.Reset() == nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"sync"
@@ -46,8 +46,8 @@ type sinkOptions struct {
 	password string
 }
 
-func startSink(t testing.TB, o sinkOptions) *sink {
-	t.Helper()
+func startSink(tb testing.TB, o sinkOptions) *sink {
+	tb.Helper()
 	s := &sink{password: o.password, stopping: make(chan struct{})}
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
 		s.mu.Lock()
@@ -56,13 +56,13 @@ func startSink(t testing.TB, o sinkOptions) *sink {
 		return &sinkSession{sink: s}, nil
 	}))
 	server.Domain, server.EnableSMTPUTF8, server.AllowInsecureAuth = "sink", true, true
-	server.ErrorLog = log.New(io.Discard, "", 0)
+	server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	if !o.implicit {
 		server.TLSConfig = o.tls
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s.port = listener.Addr().(*net.TCPAddr).Port
 	if o.implicit {
@@ -70,7 +70,7 @@ func startSink(t testing.TB, o sinkOptions) *sink {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		close(s.stopping)
 		_ = server.Close()
 		<-served
@@ -162,18 +162,18 @@ type authority struct {
 	certPEM, keyPEM []byte
 }
 
-func newAuthority(t testing.TB) authority {
-	t.Helper()
-	caKey, ca, caDER := certificate(t, nil, nil)
-	key, _, der := certificate(t, ca, caKey)
+func newAuthority(tb testing.TB) authority {
+	tb.Helper()
+	caKey, ca, caDER := certificate(tb, nil, nil)
+	key, _, der := certificate(tb, ca, caKey)
 	keyDER, err := x509.MarshalECPrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	encode := func(kind string, der []byte) []byte {
 		var out bytes.Buffer
 		if err := pem.Encode(&out, &pem.Block{Type: kind, Bytes: der}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return out.Bytes()
 	}
@@ -189,11 +189,11 @@ func newAuthority(t testing.TB) authority {
 }
 
 // certificate makes an authority, or a server's certificate when it is given an issuer.
-func certificate(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate, []byte) {
-	t.Helper()
+func certificate(tb testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate, []byte) {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
@@ -209,11 +209,11 @@ func certificate(t testing.TB, issuer *x509.Certificate, issuerKey *ecdsa.Privat
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, &key.PublicKey, issuerKey)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	parsed, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key, parsed, der
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,8 +72,8 @@ func (c *connector) parts(whole smpp.ShortMessage, texts [][]byte) []*smpp.Short
 	parts := make([]*smpp.ShortMessage, len(texts))
 	for i, text := range texts {
 		part := whole
-		header := segment.Header(segment.Concat{Reference: reference, Total: len(texts), Number: i + 1})
-		part.Message = append(header, text...)
+		part.Message = segment.Header(segment.Concat{Reference: reference, Total: len(texts), Number: i + 1})
+		part.Message = append(part.Message, text...)
 		parts[i] = &part
 	}
 	return parts
@@ -93,15 +94,18 @@ func (c *connector) validity(notAfter time.Time) string {
 	return smpp.RelativeTime(time.Until(notAfter))
 }
 
+// reference is user_message_reference: the lowest 16 bits of the message's number.
 func (c *connector) reference(m *sdk.Message) smpp.TLVs {
 	if !c.config.MessageReference {
 		return nil
 	}
-	h := fnv.New32a()
-	h.Write([]byte(m.IdempotencyKey))
-	sum := h.Sum32()
-	sum ^= sum >> 16
-	return smpp.TLVs{{Tag: smpp.TagUserMessageReference, Value: []byte{byte(sum >> 8), byte(sum)}}}
+	number, err := strconv.ParseUint(m.ID, 10, 64)
+	if err != nil { // Ids need not be numbers.
+		h := fnv.New64a()
+		h.Write([]byte(m.ID))
+		number = h.Sum64()
+	}
+	return smpp.TLVs{{Tag: smpp.TagUserMessageReference, Value: []byte{byte(number >> 8), byte(number)}}}
 }
 
 // recipient checks a number and gives it the form of SMPP, digits alone.

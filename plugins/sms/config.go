@@ -17,7 +17,7 @@ import (
 
 // config of a connector.
 type config struct {
-	Host string `cfg:"host,required" doc:"Name or address of the SMS centre (SMSC)."`
+	Host string `cfg:"host,required" doc:"Name or address of the SMS center (SMSC)."`
 	Port int    `cfg:"port,default=2775,min=1,max=65535" doc:"Port of the SMSC: 2775 in clear, 3550 over TLS, unless the provider says otherwise."`
 
 	TLS           string `cfg:"tls,default=none,enum=none|tls" doc:"How the connection is protected. tls: TLS from the first byte; none: in clear, as SMPP is over a VPN."`
@@ -46,7 +46,7 @@ type config struct {
 	DataCoding         int               `cfg:"data_coding,default=0,min=0,max=255" doc:"data_coding of such texts. Other texts are UCS-2, data_coding 8."`
 	MaxParts           int               `cfg:"max_parts,default=10,min=1,max=255" doc:"Parts a long text may have. Longer ones are refused, as each part is billed."`
 	Validity           bool              `cfg:"validity" doc:"Tells the SMSC to give up when the message expires (validity_period). Some providers refuse short spans."`
-	MessageReference   bool              `cfg:"message_reference" doc:"Sends user_message_reference, 16 bits made from the message's idempotency key and the same in every attempt. Some providers refuse the parameter."`
+	MessageReference   bool              `cfg:"message_reference" doc:"Sends user_message_reference: the lowest 16 bits of the message's number, the same in every attempt. Some providers refuse the parameter."`
 	ReceiptID          string            `cfg:"receipt_id,default=as_is,enum=as_is|lower|hex_to_dec|dec_to_hex" doc:"How message ids in receipts differ from those in submit answers. lower: in case; hex_to_dec: receipts write in hexadecimal what answers write in decimal; dec_to_hex: the other way round."`
 	ReceiptZone        string            `cfg:"receipt_zone" doc:"Time zone of the dates in receipts, e.g. Asia/Shanghai. Empty: the time of arrival counts."`
 	Statuses           map[string]string `cfg:"statuses" doc:"What the provider's own answers mean, by number: rejected, retryable or throttled, e.g. { \"0x450\" = \"rejected\" }. Those of SMPP are known, and can be overridden."`

@@ -27,6 +27,8 @@ type connector struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced when a link changes
 
+	telling sync.Mutex // held while the gateway is told how the connector is
+
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 }
@@ -75,6 +77,8 @@ func (c *connector) linkChanged() {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 
+	c.telling.Lock() // The last one to tell has seen the last change.
+	defer c.telling.Unlock()
 	up, settled, why := 0, true, error(nil)
 	for _, l := range c.links {
 		session, tried, err := l.state()
@@ -186,7 +190,7 @@ func (c *connector) Drain(ctx context.Context) error {
 }
 
 // Close unbinds and waits until every goroutine of the connector has ended, at most unbindTimeout.
-func (c *connector) Close() error {
+func (c *connector) Close() error { //nolint:unparam // it is an io.Closer
 	c.stop()
 	c.tasks.Wait()
 	return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -47,7 +48,7 @@ func TestSendLongTexts(t *testing.T) {
 	parts := smsc.taken()
 	for i, m := range parts {
 		want := []byte{5, 0, 3, parts[0].Message[3], 3, byte(i + 1)}
-		if string(m.Message[:6]) != string(want) || m.ESMClass != smpp.ESMClassUDHI || m.DataCoding != 8 {
+		if !bytes.Equal(m.Message[:6], want) || m.ESMClass != smpp.ESMClassUDHI || m.DataCoding != 8 {
 			t.Errorf("part %d: header % x, esm_class %#x, data_coding %d", i+1, m.Message[:6], m.ESMClass, m.DataCoding)
 		}
 	}
@@ -487,6 +488,7 @@ func TestMessageParameters(t *testing.T) {
 	cfg.Validity, cfg.MessageReference, cfg.Alphabet, cfg.DataCoding = true, true, "latin1", 3
 	c := openConnector(t, cfg)
 	m := message("é")
+	m.ID = "66051" // 0x10203
 	m.NotAfter = time.Now().Add(time.Hour + 5*time.Second)
 	m.Attributes = map[string]string{"sender": "+4912345678"}
 	for range 2 {
@@ -505,7 +507,7 @@ func TestMessageParameters(t *testing.T) {
 		t.Errorf("source %+v, want that of the message", first.Source)
 	}
 	a, ok := first.TLVs.Uint(smpp.TagUserMessageReference)
-	if b, _ := second.TLVs.Uint(smpp.TagUserMessageReference); !ok || a != b {
-		t.Errorf("user_message_reference %d and %d (%v), want the same in both attempts", a, b, ok)
+	if b, _ := second.TLVs.Uint(smpp.TagUserMessageReference); !ok || a != 0x0203 || b != a {
+		t.Errorf("user_message_reference %#x and %#x (%v), want 0x203 in both attempts", a, b, ok)
 	}
 }

@@ -52,8 +52,9 @@ func receiptStatus(s smpp.State) sdk.ReceiptStatus {
 		return sdk.Delivered
 	case smpp.StateExpired, smpp.StateDeleted, smpp.StateUndeliverable, smpp.StateRejected:
 		return sdk.Undelivered
+	default:
+		return sdk.Progress
 	}
-	return sdk.Progress
 }
 
 func receiptCode(s smpp.State) string {
@@ -64,8 +65,9 @@ func receiptCode(s smpp.State) string {
 		return "deleted_at_provider"
 	case smpp.StateRejected:
 		return "rejected_by_provider"
+	default:
+		return "undeliverable"
 	}
-	return "undeliverable"
 }
 
 // part is one inbound short message, its numbering taken off.

@@ -54,7 +54,8 @@ func (p *post) all() []sdk.Inbound {
 }
 
 // withPost runs f with an inbox.
-func withPost(t *testing.T, f func(t *testing.T, p *post)) {
+func withPost(t *testing.T, f func(p *post)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := configFor("127.0.0.1:2775")
 		cfg.ResponseTimeout = 10 * time.Second
@@ -69,7 +70,7 @@ func withPost(t *testing.T, f func(t *testing.T, p *post)) {
 			defer close(done)
 			_ = in.receive(ctx, p.emit)
 		}()
-		f(t, p)
+		f(p)
 		cancel()
 		<-done
 	})
@@ -135,7 +136,7 @@ func inboundPart(reference, total, number int, text string) *smpp.ShortMessage {
 }
 
 func TestPartsAreStoredTogether(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		second := p.deliver(inboundPart(7, 3, 2, "b"))
 		third := p.deliver(inboundPart(7, 3, 3, "c"))
 		p.wantNoAnswer(second)
@@ -146,16 +147,16 @@ func TestPartsAreStoredTogether(t *testing.T) {
 		}
 		p.want("abc")
 		if got := p.all()[0]; got.From != "+4917" || got.Attributes["parts"] != "3" {
-			t.Errorf("stored %+v", got)
+			p.t.Errorf("stored %+v", got)
 		}
 	})
 }
 
 // An SMSC that awaits each answer, but goes on after a refusal.
 func TestPartRefusedThenCompleted(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		first := p.deliver(inboundPart(7, 2, 1, "a"))
-		time.Sleep(partWait + inboxTick)
+		<-time.After(partWait + inboxTick)
 		p.wantAnswer(first, smpp.StatusTemporaryAppError)
 		p.wantAnswer(p.deliver(inboundPart(7, 2, 2, "b")), smpp.StatusOK)
 		p.want("ab")
@@ -166,9 +167,9 @@ func TestPartRefusedThenCompleted(t *testing.T) {
 
 // An SMSC that repeats a part until it is taken, before it sends the next one.
 func TestPartRepeatedBeforeTheNext(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		first := p.deliver(inboundPart(7, 2, 1, "a"))
-		time.Sleep(partWait + inboxTick)
+		<-time.After(partWait + inboxTick)
 		p.wantAnswer(first, smpp.StatusTemporaryAppError)
 		p.wantAnswer(p.deliver(inboundPart(7, 2, 1, "a")), smpp.StatusOK)
 		p.want("")
@@ -178,10 +179,10 @@ func TestPartRepeatedBeforeTheNext(t *testing.T) {
 }
 
 func TestIncompleteIsHandedOnInTheEnd(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		p.deliver(inboundPart(7, 3, 1, "a"))
 		p.deliver(inboundPart(7, 3, 3, "c"))
-		time.Sleep(partPatience + time.Second)
+		<-time.After(partPatience + time.Second)
 		p.want("ac without 2")
 		p.wantAnswer(p.deliver(inboundPart(7, 3, 1, "a")), smpp.StatusOK)
 		p.want("ac without 2")
@@ -190,26 +191,26 @@ func TestIncompleteIsHandedOnInTheEnd(t *testing.T) {
 
 // The 8 bits of a reference come round: other octets in the same place are another message.
 func TestSameReferenceOtherMessage(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		old := p.deliver(inboundPart(7, 2, 1, "old"))
 		first := p.deliver(inboundPart(7, 2, 1, "a"))
 		p.wantAnswer(old, smpp.StatusTemporaryAppError)
 		p.wantAnswer(p.deliver(inboundPart(7, 2, 2, "b")), smpp.StatusOK)
 		p.wantAnswer(first, smpp.StatusOK)
-		time.Sleep(inboxTick)
+		<-time.After(inboxTick)
 		p.want("ab, old without 2")
 	})
 }
 
 func TestNotStoredIsRefused(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		p.failWith(errors.New("disk full"))
 		first := p.deliver(inboundPart(7, 2, 1, "a"))
 		second := p.deliver(inboundPart(7, 2, 2, "b"))
 		p.wantAnswer(first, smpp.StatusTemporaryAppError)
 		p.wantAnswer(second, smpp.StatusTemporaryAppError)
 		p.failWith(nil)
-		time.Sleep(inboxTick) // It is kept, and stored with the next tick, once.
+		<-time.After(inboxTick) // It is kept, and stored with the next tick, once.
 		p.want("ab")
 		p.wantAnswer(p.deliver(inboundPart(7, 2, 1, "a")), smpp.StatusOK)
 		p.want("ab")
@@ -217,25 +218,35 @@ func TestNotStoredIsRefused(t *testing.T) {
 }
 
 func TestReassemblyIsBounded(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
-		for i := range maxAssemblies + 10 {
-			m := inboundPart(i%256, 2, 1, fmt.Sprint(i))
-			m.Source.Addr = fmt.Sprint(i)
-			p.deliver(m)
-		}
-		time.Sleep(inboxTick)
-		if n := len(p.all()); n != 10 {
-			t.Errorf("%d incomplete messages handed on to make room, want 10", n)
-		}
-		if n := len(p.inbox.parts.order); n != maxAssemblies {
-			t.Errorf("%d messages kept, want %d", n, maxAssemblies)
-		}
-		time.Sleep(2*partPatience + time.Minute)
-		synctest.Wait()
-		if n, size := len(p.inbox.parts.order), p.inbox.parts.bytes; n != 0 || size != 0 {
-			t.Errorf("%d messages of %d octets kept at the end", n, size)
-		}
-	})
+	now := time.Now()
+	add := func(r *reassembly, from, octets int) {
+		p := part{from: fmt.Sprint(from), octets: make([]byte, octets), concat: segment.Concat{Total: 2, Number: 1}}
+		r.add(now, p, &delivery{answer: make(chan smpp.Status, 1)})
+	}
+	for name, tc := range map[string]struct{ octets, keep int }{
+		"in messages": {1, maxAssemblies},
+		"in octets":   {maxAssemblyBytes/10 - 2*slotBytes, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReassembly()
+			for i := range tc.keep + 5 {
+				add(r, i, tc.octets)
+			}
+			if n := len(r.order); n != tc.keep || n != len(r.known) {
+				t.Errorf("%d messages kept, want %d", n, tc.keep)
+			}
+			if spilt := r.expire(now); len(spilt) != 5 || spilt[0].key.from != "0" {
+				t.Errorf("%d messages handed on to make room, want the 5 oldest", len(spilt))
+			}
+			late := now.Add(partPatience)
+			if n := len(r.expire(late)); n != tc.keep {
+				t.Errorf("%d messages handed on incomplete, want %d", n, tc.keep)
+			}
+			if again := r.expire(late.Add(partPatience)); len(again) != 0 || len(r.order) != 0 || r.bytes != 0 {
+				t.Errorf("kept at the end: %d messages of %d octets", len(r.order), r.bytes)
+			}
+		})
+	}
 }
 
 func TestInboundTexts(t *testing.T) {
@@ -272,7 +283,7 @@ func TestInboundTexts(t *testing.T) {
 		}}, "id:7 stat:DELIVRD"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			withPost(t, func(t *testing.T, p *post) {
+			withPost(t, func(p *post) {
 				for _, m := range tc.messages {
 					p.deliver(m)
 				}
@@ -283,7 +294,7 @@ func TestInboundTexts(t *testing.T) {
 }
 
 func TestReceiptWithoutAnID(t *testing.T) {
-	withPost(t, func(t *testing.T, p *post) {
+	withPost(t, func(p *post) {
 		answer := p.deliver(&smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, Message: []byte("stat:DELIVRD")})
 		p.wantAnswer(answer, smpp.StatusPermanentAppError)
 		p.want("")
@@ -323,7 +334,7 @@ func TestPaceWaits(t *testing.T) {
 			t.Errorf("error %v, want the deadline", err)
 		}
 		for range 5 {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			p.throttled()
 		}
 		if fmt.Sprint(sizes) != "[4 2 1]" {

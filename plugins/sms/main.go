@@ -1,9 +1,9 @@
-// Command sms is the plugin of the channel "sms": it submits short messages to an SMS centre over
+// Command sms is the plugin of the channel "sms": it submits short messages to an SMS center over
 // SMPP 3.4 and brings back receipts and inbound messages.
 //
 // A connector keeps one or several binds, opens them anew when they break, and sends over whichever
 // has the most room in its window. How far a submit came decides its outcome: what was not written
-// is surely not sent, what the SMS centre refused was not taken, and what was written but never
+// is surely not sent, what the SMS center refused was not taken, and what was written but never
 // answered is uncertain. See README.md for the config and for what each error means.
 package main
 
@@ -19,10 +19,10 @@ const (
 	version = "0.1.0"
 )
 
-// Limits of the plugin. More messages in flight than the windows of a few binds hold only wait
-// here, where the loss of the process would leave them uncertain.
+// Limits of the plugin. What is in flight beyond the windows of the binds only waits here, where the
+// loss of the process would leave it uncertain: hence no more than ten binds of the usual window.
 const (
-	maxInFlight     = 256
+	maxInFlight     = 100
 	maxMessageBytes = 64 << 10
 )
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -72,8 +73,9 @@ func (t statusTable) verdict(s smpp.Status) verdict {
 		return verdict{sdk.OutcomeRejected, "invalid_parameter", sdk.FaultConfig}
 	case smpp.StatusInvCmdLen, smpp.StatusInvCmdID:
 		return verdict{sdk.OutcomeRejected, "protocol_error", sdk.FaultPlugin}
+	default:
+		return verdict{sdk.OutcomeRetryable, "provider_error", sdk.FaultProvider}
 	}
-	return verdict{sdk.OutcomeRetryable, "provider_error", sdk.FaultProvider}
 }
 
 // outcome turns the error of a submit into the SDK's. err is not nil.
@@ -98,8 +100,9 @@ func (c *connector) refused(refused *smpp.StatusError, err error) error {
 		return sdk.Throttled(err, c.config.ThrottleBackoff, options...)
 	case sdk.OutcomeRejected:
 		return sdk.Permanent(err, options...)
+	default:
+		return sdk.Retryable(err, options...)
 	}
-	return sdk.Retryable(err, options...)
 }
 
 // providerCode is a status as people look it up: "0x00000058 ESME_RTHROTTLED".
@@ -114,6 +117,9 @@ func providerCode(s smpp.Status) string {
 // unbound is the outcome of a send while no bind is up, because of err. It is surely not sent.
 func unbound(err error) error {
 	options := []sdk.Option{sdk.Code("not_bound")}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		options = []sdk.Option{sdk.Code("tls_failed"), sdk.Blame(sdk.FaultConfig)}
+	}
 	if refused, ok := errors.AsType[*smpp.StatusError](err); ok {
 		options = append(options, sdk.ProviderCode(providerCode(refused.Status)))
 		if isCredentialFault(refused.Status) {
@@ -129,8 +135,9 @@ func isCredentialFault(s smpp.Status) bool {
 	switch s {
 	case smpp.StatusInvPassword, smpp.StatusInvSystemID, smpp.StatusBindFailed, smpp.StatusInvSystemType:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // partly is the outcome of a long message of which some parts were taken and the next was not. The

@@ -15,9 +15,11 @@ const (
 	// partPatience is how long a message may stay incomplete before it is handed on as it is, and
 	// how long a message handed on is remembered for repeats of its parts.
 	partPatience = 5 * time.Minute
-	// maxAssemblies is how many messages are kept, maxAssemblyBytes how many octets of them.
+	// maxAssemblies is how many messages are kept, maxAssemblyBytes how much memory they take:
+	// slotBytes, more or less, for each part and the octets of those that came.
 	maxAssemblies    = 1000
-	maxAssemblyBytes = 1 << 20
+	maxAssemblyBytes = 4 << 20
+	slotBytes        = 160
 )
 
 // reassembly puts long inbound messages together. It belongs to the goroutine of Receive.
@@ -102,6 +104,7 @@ func (r *reassembly) find(now time.Time, p part) *assembly {
 	a := &assembly{key: key, began: now, slots: make([]slot, key.total), missing: key.total}
 	r.known[key] = a
 	r.order = append(r.order, a)
+	r.bytes += key.total * slotBytes
 	return a
 }
 
@@ -109,6 +112,7 @@ func (r *reassembly) find(now time.Time, p part) *assembly {
 func (r *reassembly) drop(a *assembly) {
 	delete(r.known, a.key)
 	r.order = slices.DeleteFunc(r.order, func(b *assembly) bool { return a == b })
+	r.bytes -= len(a.slots) * slotBytes
 	for _, s := range a.slots {
 		r.bytes -= len(s.part.octets)
 	}

@@ -26,8 +26,8 @@ type smsc struct {
 	received []*smpp.ShortMessage
 }
 
-func newSMSC(t testing.TB) *smsc {
-	t.Helper()
+func newSMSC(tb testing.TB) *smsc {
+	tb.Helper()
 	c := &smsc{bound: make(chan *smpp.Session, 64)}
 	c.server = &smpp.Server{
 		SystemID: "test", Submit: c.submit,
@@ -36,21 +36,21 @@ func newSMSC(t testing.TB) *smsc {
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("listen: %v", err)
+		tb.Fatalf("listen: %v", err)
 	}
 	c.addr = listener.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- c.server.Serve(listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		c.server.Close()
 		if err := <-served; !errors.Is(err, smpp.ErrServerClosed) {
-			t.Errorf("serve: %v", err)
+			tb.Errorf("serve: %v", err)
 		}
 	})
 	return c
 }
 
-func (c *smsc) submit(_ context.Context, s *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
+func (c *smsc) submit(_ context.Context, _ *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.received = append(c.received, m)
@@ -97,19 +97,19 @@ func configFor(addr string) config {
 	}
 }
 
-func openConnector(t testing.TB, cfg config) *connector {
-	t.Helper()
-	c, err := open(t.Context(), cfg)
+func openConnector(tb testing.TB, cfg config) *connector {
+	tb.Helper()
+	c, err := open(tb.Context(), cfg)
 	if err != nil {
-		t.Fatalf("open: %v", err)
+		tb.Fatalf("open: %v", err)
 	}
-	t.Cleanup(func() { c.Close() })
+	tb.Cleanup(func() { c.Close() })
 	return c
 }
 
 // receiving runs Receive and gives the events it emits.
-func receiving(t testing.TB, c *connector) <-chan sdk.Events {
-	t.Helper()
+func receiving(tb testing.TB, c *connector) <-chan sdk.Events {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	events, done := make(chan sdk.Events, 64), make(chan struct{})
 	go func() {
@@ -119,7 +119,7 @@ func receiving(t testing.TB, c *connector) <-chan sdk.Events {
 			return nil
 		})
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		<-done
 	})

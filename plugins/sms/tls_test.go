@@ -39,7 +39,7 @@ func TestTLS(t *testing.T) {
 		t.Errorf("without any check: %v", err)
 	}
 	err = check(func(*config) {})
-	wantOutcome(t, err, sdk.OutcomeRetryable, "not_bound")
+	wantOutcome(t, err, sdk.OutcomeRetryable, "tls_failed")
 	err = check(func(c *config) { c.TLSCA, c.TLSServerName = ca, "other.example.org" })
-	wantOutcome(t, err, sdk.OutcomeRetryable, "not_bound")
+	wantOutcome(t, err, sdk.OutcomeRetryable, "tls_failed")
 }

@@ -185,7 +185,7 @@ func TestBadServers(t *testing.T) {
 		fault, name, says string
 		spoil             func(*bad)
 	}{
-		{"no name", "handshake", "name is empty", func(b *bad) {
+		{"no name", "handshake", "the name in Describe is empty", func(b *bad) {
 			b.describe = func(d *channelv1.DescribeResponse) { d.Name = "" }
 		}},
 		{"another contract", "handshake", "lack channel.v1", func(b *bad) {
@@ -253,15 +253,15 @@ func TestBadServers(t *testing.T) {
 			b.answer(channelv1.Outcome_OUTCOME_ACCEPTED)
 		}},
 		{"one at a time, and the second fails", "concurrent batches", "busy", func(b *bad) {
-			busy := make(chan struct{}, 1)
+			busy, refused := make(chan struct{}, 1), make(chan struct{}, 8)
 			b.deliver = func(req *channelv1.DeliverRequest, r *results) error {
 				select {
 				case busy <- struct{}{}:
 				default:
+					refused <- struct{}{}
 					return status.Error(codes.ResourceExhausted, "busy")
 				}
-				time.Sleep(50 * time.Millisecond)
-				defer func() { <-busy }()
+				<-refused
 				return b.Server.Deliver(req, r)
 			}
 		}},

@@ -1,7 +1,6 @@
 package channeltest_test
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -99,9 +98,7 @@ func run(t *testing.T, s *channeltest.Subject, name string) error {
 	t.Helper()
 	for _, c := range channeltest.Cases() {
 		if c.Name == name {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			return c.Run(ctx, s)
+			return c.Run(t.Context(), s)
 		}
 	}
 	t.Fatalf("there is no case %q", name)

@@ -27,15 +27,15 @@ func handshake(ctx context.Context, s *Subject) error {
 	about := sess.about
 	switch {
 	case about.GetName() == "":
-		return errors.New("Describe: the name is empty")
+		return errors.New("the name in Describe is empty")
 	case about.GetVersion() == "":
-		return errors.New("Describe: the version is empty")
+		return errors.New("the version in Describe is empty")
 	case len(about.GetChannels()) == 0:
-		return errors.New("Describe: there are no channels")
+		return errors.New("there are no channels in Describe")
 	case about.GetInstanceNonce() == "":
-		return errors.New("Describe: the instance nonce is empty")
+		return errors.New("the instance nonce in Describe is empty")
 	case !slices.Contains(about.GetApiVersions(), sdk.APIVersion):
-		return fmt.Errorf("Describe: the API versions %v lack %s", about.GetApiVersions(), sdk.APIVersion)
+		return fmt.Errorf("the API versions %v in Describe lack %s", about.GetApiVersions(), sdk.APIVersion)
 	}
 	again, err := s.start(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func handshake(ctx context.Context, s *Subject) error {
 	}
 	defer again.close()
 	if again.about.GetInstanceNonce() == about.GetInstanceNonce() {
-		return errors.New("Describe: two instances have the same nonce")
+		return errors.New("two instances have the same nonce in Describe")
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func schemaMatches(ctx context.Context, s *Subject) error {
 		return err
 	}
 	if d := firstError(ds); d != nil {
-		return fmt.Errorf("ValidateConfig refuses Suite.Config: %s", show(d))
+		return fmt.Errorf("call ValidateConfig: it refuses Suite.Config: %s", show(d))
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func compile(text []byte) (*jsonschema.Schema, error) {
 func (sess *session) validate(ctx context.Context, config map[string]any) ([]*channelv1.Diagnostic, error) {
 	resp, err := sess.ValidateConfig(ctx, &channelv1.ValidateConfigRequest{Config: encode(config)})
 	if err != nil {
-		return nil, sess.saw(fmt.Errorf("ValidateConfig: %w", err))
+		return nil, sess.saw(fmt.Errorf("call ValidateConfig: %w", err))
 	}
 	sess.heard(resp)
 	return resp.GetDiagnostics(), nil
@@ -129,10 +129,10 @@ func (sess *session) refuses(ctx context.Context, b BadConfig) error {
 		return err
 	}
 	if err := pointsAt(ds, b.Path); err != nil {
-		return fmt.Errorf("ValidateConfig: %w", err)
+		return fmt.Errorf("call ValidateConfig: %w", err)
 	}
 	if err := sess.configure(ctx, 1, b.Config); err == nil {
-		return errors.New("Configure takes what ValidateConfig refuses")
+		return errors.New("call Configure: it takes what ValidateConfig refuses")
 	}
 	return sess.retryable(ctx, "after the config was refused", 1)
 }
@@ -202,7 +202,7 @@ func revisions(ctx context.Context, s *Subject) error {
 		return err
 	}
 	if err := sess.configure(ctx, 4, s.Config); err == nil {
-		return errors.New("Configure takes revision 4 after revision 5")
+		return errors.New("call Configure: it takes revision 4 after revision 5")
 	}
 	if err := sess.accepted(ctx, sess.items(1)...); err != nil {
 		return fmt.Errorf("after an older revision was refused: %w", err)
@@ -227,11 +227,11 @@ func check(ctx context.Context, s *Subject) error {
 	}
 	resp, err := sess.Check(ctx, &channelv1.CheckRequest{Connector: sess.connector})
 	if err != nil {
-		return sess.saw(fmt.Errorf("Check: %w", err))
+		return sess.saw(fmt.Errorf("call Check: %w", err))
 	}
 	sess.heard(resp)
 	if !resp.GetOk() {
-		return fmt.Errorf("Check: %s", resp.GetMessage())
+		return fmt.Errorf("call Check: %s", resp.GetMessage())
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func remove(ctx context.Context, s *Subject) error {
 	defer sess.close()
 	for range 2 { // the second time there is nothing to remove, which is fine
 		if _, err := sess.Remove(ctx, &channelv1.RemoveRequest{Connector: sess.connector}); err != nil {
-			return sess.saw(fmt.Errorf("Remove: %w", err))
+			return sess.saw(fmt.Errorf("call Remove: %w", err))
 		}
 	}
 	return sess.retryable(ctx, "after Remove", 2)
@@ -182,14 +182,14 @@ func health(ctx context.Context, s *Subject) error {
 	defer sess.close()
 	stream, err := sess.Health(ctx, &channelv1.HealthRequest{})
 	if err != nil {
-		return sess.saw(fmt.Errorf("Health: %w", err))
+		return sess.saw(fmt.Errorf("call Health: %w", err))
 	}
 	first, err := stream.Recv()
 	if err != nil {
-		return sess.saw(fmt.Errorf("Health: no state at once: %w", err))
+		return sess.saw(fmt.Errorf("call Health: no state at once: %w", err))
 	}
 	if first.GetState() != channelv1.HealthState_HEALTH_STATE_SERVING {
-		return fmt.Errorf("Health: want SERVING at the start, got %s: %s", first.GetState(), first.GetMessage())
+		return fmt.Errorf("call Health: want SERVING at the start, got %s: %s", first.GetState(), first.GetMessage())
 	}
 	if err := sess.configure(ctx, 1, s.Config); err != nil {
 		return err
@@ -197,7 +197,7 @@ func health(ctx context.Context, s *Subject) error {
 	for {
 		h, err := stream.Recv()
 		if err != nil {
-			return sess.saw(fmt.Errorf("Health: the new connector does not show up: %w", err))
+			return sess.saw(fmt.Errorf("call Health: the new connector does not show up: %w", err))
 		}
 		for _, c := range h.GetConnectors() {
 			if c.GetConnector() == sess.connector {
@@ -221,7 +221,7 @@ func drain(ctx context.Context, s *Subject) error {
 	go func() { finished <- d.rest() }()
 	drained := sess.drain(ctx)
 	if err := <-finished; err != nil {
-		return fmt.Errorf("Deliver while draining: %w", err)
+		return fmt.Errorf("call Deliver while draining: %w", err)
 	}
 	if drained != nil {
 		return drained
@@ -251,7 +251,7 @@ func (sess *session) inFlight(ctx context.Context) (*delivery, error) {
 	}
 	for len(d.results) == 0 {
 		if err := d.next(); err != nil {
-			return nil, fmt.Errorf("Deliver: the first result: %w", sess.saw(err))
+			return nil, fmt.Errorf("call Deliver: the first result: %w", sess.saw(err))
 		}
 	}
 	if sess.subject.Slow != nil && len(d.results) == len(items) {
@@ -264,17 +264,17 @@ func (sess *session) inFlight(ctx context.Context) (*delivery, error) {
 func (sess *session) drain(ctx context.Context) error {
 	stream, err := sess.Drain(ctx, drainRequest(15*time.Second))
 	if err != nil {
-		return sess.saw(fmt.Errorf("Drain: %w", err))
+		return sess.saw(fmt.Errorf("call Drain: %w", err))
 	}
 	for {
 		p, err := stream.Recv()
 		switch {
 		case errors.Is(err, io.EOF):
-			return errors.New("Drain ended without saying done")
+			return errors.New("call Drain: it ended without saying done")
 		case err != nil:
-			return sess.saw(fmt.Errorf("Drain: %w", err))
+			return sess.saw(fmt.Errorf("call Drain: %w", err))
 		case p.GetDone() && p.GetInFlight() > 0:
-			return fmt.Errorf("Drain is done with %d items in flight", p.GetInFlight())
+			return fmt.Errorf("call Drain: it is done with %d items in flight", p.GetInFlight())
 		case p.GetDone():
 			return nil
 		}

@@ -72,13 +72,13 @@ func killed(ctx context.Context, s *Subject) error {
 	select {
 	case err = <-ended:
 	case <-time.After(answerTimeout):
-		return fmt.Errorf("Deliver still waits %s after the plugin was killed", answerTimeout)
+		return fmt.Errorf("call Deliver: it still waits %s after the plugin was killed", answerTimeout)
 	}
 	switch {
 	case errors.Is(err, errRepeated):
 		return err
 	case err == nil && len(d.results) < len(d.items):
-		return fmt.Errorf("Deliver ended well with %d of %d results", len(d.results), len(d.items))
+		return fmt.Errorf("call Deliver: it ended well with %d of %d results", len(d.results), len(d.items))
 	case len(d.results) < known:
 		return errors.New("results that had arrived are lost")
 	}
@@ -101,7 +101,7 @@ func orphan(ctx context.Context, s *Subject) error {
 	}
 	defer sess.close()
 	if _, err := sess.Describe(ctx, &channelv1.DescribeRequest{}); err != nil {
-		return fmt.Errorf("Describe: %w", err)
+		return fmt.Errorf("call Describe: %w", err)
 	}
 	began := time.Now()
 	sess.process.abandon()

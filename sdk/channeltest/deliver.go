@@ -28,7 +28,7 @@ func (sess *session) deliver(ctx context.Context, items ...*channelv1.Item) (*de
 		BatchId: "channeltest", Connector: sess.connector, Items: items,
 	})
 	if err != nil {
-		return nil, sess.saw(fmt.Errorf("Deliver: %w", err))
+		return nil, sess.saw(fmt.Errorf("call Deliver: %w", err))
 	}
 	return &delivery{items, stream, make(map[string]*channelv1.Result), sess}, nil
 }
@@ -90,7 +90,7 @@ func (sess *session) send(ctx context.Context, items ...*channelv1.Item) (*deliv
 		return nil, err
 	}
 	if err := d.rest(); err != nil {
-		return nil, fmt.Errorf("Deliver: %w", err)
+		return nil, fmt.Errorf("call Deliver: %w", err)
 	}
 	for _, item := range items {
 		if d.of(item) == nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -14,13 +13,6 @@ import (
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
-
-// counter numbers items within the process.
-type counter struct{ n atomic.Int64 }
-
-var ids counter //nolint:gochecknoglobals // distinct ids over all suites of a process
-
-func nextID() int64 { return ids.n.Add(1) }
 
 // startInProcess serves a fresh server over real gRPC, through a pipe in memory.
 func (s *Subject) startInProcess() (*session, error) {

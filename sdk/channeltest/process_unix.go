@@ -112,7 +112,7 @@ func dispense(client *goplugin.Client) (channelv1.ChannelServiceClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dispense %q: %w", sdk.PluginName, err)
 	}
-	return raw.(channelv1.ChannelServiceClient), nil //nolint:forcetypeassert // ClientPlugin makes nothing else
+	return raw.(channelv1.ChannelServiceClient), nil
 }
 
 // environment is what the plugin may see of ours.
@@ -128,9 +128,9 @@ func (s *Subject) environment() []string {
 
 // command is the plugin itself, or a shell that starts it and tells its pid on descriptor 3.
 func (p *process) command(path string, env []string) *exec.Cmd {
-	cmd := exec.Command(path) //nolint:gosec,noctx // the path under test; it must outlive this call
+	cmd := exec.Command(path) // without a ctx: it must outlive this call
 	if p.parent {
-		cmd = exec.Command("/bin/sh", "-c", `"$0" 3>&- & echo $! >&3; exec 3>&-; wait`, path) //nolint:gosec,noctx // as above
+		cmd = exec.Command("/bin/sh", "-c", `"$0" 3>&- & echo $! >&3; exec 3>&-; wait`, path)
 	}
 	cmd.Env = env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,7 +20,8 @@ type Subject struct {
 	// Note takes what is worth knowing but no fault.
 	Note func(format string, args ...any)
 
-	output transcript // all that any of the sessions printed, and every error text
+	ids    atomic.Int64 // numbers the items
+	output transcript   // all that any of the sessions printed, and every error text
 }
 
 // NewSubject checks the suite.
@@ -55,7 +57,7 @@ func (s *Subject) start(ctx context.Context) (*session, error) {
 	}
 	if sess.about, err = sess.Describe(ctx, &channelv1.DescribeRequest{}); err != nil {
 		sess.close()
-		return nil, fmt.Errorf("Describe: %w", err)
+		return nil, fmt.Errorf("call Describe: %w", err)
 	}
 	sess.connector = s.channel(sess.about) + "/channeltest"
 	return sess, nil
@@ -90,11 +92,11 @@ func (sess *session) configure(ctx context.Context, revision int64, config map[s
 		Connector: sess.connector, Revision: revision, Config: encode(config),
 	})
 	if err != nil {
-		return sess.saw(fmt.Errorf("Configure: %w", err))
+		return sess.saw(fmt.Errorf("call Configure: %w", err))
 	}
 	sess.heard(resp)
 	if d := firstError(resp.GetDiagnostics()); d != nil {
-		return fmt.Errorf("Configure refused the config: %s", show(d))
+		return fmt.Errorf("call Configure: it refused the config: %s", show(d))
 	}
 	return nil
 }
@@ -119,7 +121,7 @@ func (sess *session) heard(m proto.Message) {
 func (sess *session) items(n int, change ...func(*channelv1.Item)) []*channelv1.Item {
 	out := make([]*channelv1.Item, n)
 	for i := range out {
-		id := fmt.Sprintf("%s-%d", sess.about.GetInstanceNonce(), nextID())
+		id := fmt.Sprintf("%s-%d", sess.about.GetInstanceNonce(), sess.subject.ids.Add(1))
 		out[i] = &channelv1.Item{
 			AttemptId: "a-" + id, MessageId: "m-" + id, IdempotencyKey: "k-" + id, Account: "channeltest",
 			Attempt: 1, Connector: sess.connector, Recipient: sess.subject.Recipient, Priority: 5,
@@ -210,8 +212,8 @@ func (w *transcriptWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lastOutput is the end of the current session's output, for a failure's report.
-func (s *Subject) lastOutput() string {
+// LastOutput is the end of the current session's output, for a failure's report.
+func (s *Subject) LastOutput() string {
 	text := s.output.since()
 	const most = 4 << 10
 	if len(text) > most {

@@ -92,7 +92,7 @@ func Run(t *testing.T, suite Suite) {
 				t.Skipf("%s: skipped: %s", c.Name, skip.Reason)
 			}
 			if err != nil {
-				t.Errorf("%v\n(%s)\n%s", err, c.About, subject.lastOutput())
+				t.Errorf("%v\n(%s)\n%s", err, c.About, subject.LastOutput())
 			}
 		})
 	}

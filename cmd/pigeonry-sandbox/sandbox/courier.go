@@ -33,8 +33,7 @@ type receipt struct {
 // courier brings the receipts of one system id to whichever of its sessions can receive.
 type courier struct {
 	log    *slog.Logger
-	ctx    context.Context
-	stop   context.CancelFunc
+	quit   chan struct{}  // closed by stop
 	offers chan struct{}  // a slot for each receipt being offered
 	wake   chan struct{}  // a receipt or a session has come
 	flying sync.WaitGroup // offers under way
@@ -46,12 +45,14 @@ type courier struct {
 }
 
 func newCourier(log *slog.Logger) *courier {
-	ctx, cancel := context.WithCancel(context.Background())
 	return &courier{
-		log: log, ctx: ctx, stop: cancel,
+		log: log, quit: make(chan struct{}),
 		offers: make(chan struct{}, receiptOffers), wake: make(chan struct{}, 1),
 	}
 }
+
+// stop ends run; it is called once.
+func (c *courier) stop() { close(c.quit) }
 
 // join adds a session that may receive.
 func (c *courier) join(s *smpp.Session) {
@@ -90,7 +91,9 @@ func (c *courier) signal() {
 
 // run offers what is due until stop, then waits for the offers under way.
 func (c *courier) run() {
+	ctx, cancel := context.WithCancel(context.Background())
 	defer c.flying.Wait()
+	defer cancel()
 	for {
 		r, session, wait := c.next(time.Now())
 		if r == nil {
@@ -101,12 +104,12 @@ func (c *courier) run() {
 		}
 		select {
 		case c.offers <- struct{}{}:
-		case <-c.ctx.Done():
+		case <-c.quit:
 			return
 		}
 		c.flying.Go(func() {
 			defer func() { <-c.offers }()
-			c.offer(r, session)
+			c.offer(ctx, r, session)
 		})
 	}
 }
@@ -126,7 +129,8 @@ func (c *courier) next(now time.Time) (*receipt, *smpp.Session, time.Duration) {
 		return nil, nil, time.Minute
 	}
 	c.turn++
-	r := heap.Pop(&c.pending).(*receipt)
+	r := c.pending[0]
+	heap.Pop(&c.pending)
 	return r, c.sessions[c.turn%len(c.sessions)], 0
 }
 
@@ -144,7 +148,7 @@ func (c *courier) sleep(d time.Duration) bool {
 	select {
 	case <-timer.C:
 	case <-c.wake:
-	case <-c.ctx.Done():
+	case <-c.quit:
 		return false
 	}
 	return true
@@ -152,11 +156,11 @@ func (c *courier) sleep(d time.Duration) bool {
 
 // offer hands a receipt to a session. One that is not taken is offered again later: a client that
 // cannot store it now says so with a status.
-func (c *courier) offer(r *receipt, session *smpp.Session) {
-	ctx, cancel := context.WithTimeout(c.ctx, receiptTimeout)
+func (c *courier) offer(running context.Context, r *receipt, session *smpp.Session) {
+	ctx, cancel := context.WithTimeout(running, receiptTimeout)
 	defer cancel()
 	err := session.Deliver(ctx, r.message)
-	if err == nil || c.ctx.Err() != nil {
+	if err == nil || running.Err() != nil {
 		return
 	}
 	now := time.Now()
@@ -164,7 +168,7 @@ func (c *courier) offer(r *receipt, session *smpp.Session) {
 		r.until = now.Add(receiptPatience)
 	}
 	if now.After(r.until) {
-		c.log.Warn("receipt given up: nobody took it", "to", r.message.Dest.Addr, "error", err)
+		c.log.WarnContext(ctx, "receipt given up: nobody took it", "to", r.message.Dest.Addr, "error", err)
 		return
 	}
 	r.due = now.Add(receiptPause)
@@ -172,7 +176,7 @@ func (c *courier) offer(r *receipt, session *smpp.Session) {
 }
 
 // receiptHeap orders receipts by the time they are due (container/heap).
-type receiptHeap []*receipt
+type receiptHeap []*receipt //nolint:recvcheck // as container/heap asks for
 
 // Len implements sort.Interface.
 func (h receiptHeap) Len() int { return len(h) }
@@ -184,7 +188,11 @@ func (h receiptHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
 func (h receiptHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *receiptHeap) Push(x any) { *h = append(*h, x.(*receipt)) }
+func (h *receiptHeap) Push(x any) {
+	if r, ok := x.(*receipt); ok {
+		*h = append(*h, r)
+	}
+}
 
 // Pop implements heap.Interface.
 func (h *receiptHeap) Pop() any {

@@ -1,5 +1,5 @@
 // Package sandbox is a set of message providers for trying out and for tests: an SMTP server, an
-// SMPP message centre that sends receipts, and an HTTP side with an inbox, faults and the ledger.
+// SMPP message center that sends receipts, and an HTTP side with an inbox, faults and the ledger.
 //
 // The inbox shows what a recipient would have seen. The ledger is the witness: every message that
 // ever reached a provider stands in it, in the order of arrival, with the outcome it was given,

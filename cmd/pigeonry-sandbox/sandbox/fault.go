@@ -183,8 +183,7 @@ func decodeFault(body []byte) (Fault, []*FieldError) {
 
 // decodeReason says in plain words why a value does not fit its field.
 func decodeReason(err error, value json.RawMessage) string {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) {
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fmt.Sprintf("want %s, got %s", mismatch.Type, value)
 	}
 	return err.Error()

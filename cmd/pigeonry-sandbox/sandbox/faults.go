@@ -28,7 +28,7 @@ type faults struct {
 func newFaults(receiptDelay time.Duration, seed uint64) *faults {
 	return &faults{
 		receiptDelay: receiptDelay,
-		random:       rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // chance, not secrecy
+		random:       rand.New(rand.NewPCG(seed, seed)),
 		current:      map[string]Fault{},
 		throttle:     map[string]*rate.Limiter{},
 	}

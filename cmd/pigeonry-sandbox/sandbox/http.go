@@ -157,7 +157,7 @@ func (w *web) ledger(rw http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	if err = errors.Join(err, out.Flush()); err != nil {
-		w.sandbox.log.Debug("ledger not streamed to its end", "error", err)
+		w.sandbox.log.DebugContext(r.Context(), "ledger not streamed to its end", "error", err)
 	}
 }
 
@@ -185,5 +185,5 @@ func answer(rw http.ResponseWriter, status int, body any) {
 	rw.Header().Set("Content-Type", "application/json; charset=utf-8")
 	rw.Header().Set("Cache-Control", "no-store")
 	rw.WriteHeader(status)
-	_ = json.NewEncoder(rw).Encode(body) // a reader that went away is its own concern
+	_ = json.NewEncoder(rw).Encode(body) //nolint:errchkjson // a reader that went away is its own concern
 }

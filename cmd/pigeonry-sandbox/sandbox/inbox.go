@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -117,8 +118,7 @@ func (b *inbox) find(f Filter) ([]*Message, int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	found, count := []*Message{}, 0
-	for i := len(b.messages) - 1; i >= 0; i-- {
-		m := b.messages[i]
+	for _, m := range slices.Backward(b.messages) {
 		if !f.match(m) {
 			continue
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox"
 )
 
-// TestKannelAsESME lets a client that this project did not write bind to the message centre:
+// TestKannelAsESME lets a client that this project did not write bind to the message center:
 // Kannel's bearerbox sends what its smsbox is given over HTTP, and reports the receipts.
 func TestKannelAsESME(t *testing.T) {
 	needPeer(t, "kannel", "bearerbox", "smsbox")
@@ -101,7 +101,7 @@ func (k kannel) send(t *testing.T, query url.Values) {
 		t.Fatal(err)
 	}
 	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := (&http.Client{Timeout: 20 * time.Second}).Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,14 +151,18 @@ func startPeer(t *testing.T, dir, program string, args ...string) {
 // freePorts finds ports of 127.0.0.1 that nobody listens on.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
+	listeners := make([]net.Listener, n) // all open at a time, or one port might be found twice
 	ports := make([]string, n)
 	for i := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		listeners[i] = l
 		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
+	}
+	for _, l := range listeners {
+		_ = l.Close()
 	}
 	return ports
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -126,7 +127,7 @@ func openLedger(path string) (*ledger, error) {
 
 func openLedgerFile(path string) (*os.File, error) {
 	if path != "" {
-		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open ledger: %w", err)
 		}
@@ -228,11 +229,7 @@ func (l *ledger) counts() Summary {
 	defer l.mu.Unlock()
 	s := Summary{Entries: l.summary.Entries, Channels: make(map[string]ChannelSummary, len(l.summary.Channels))}
 	for name, c := range l.summary.Channels {
-		outcomes := make(map[Outcome]int64, len(c.Outcomes))
-		for o, n := range c.Outcomes {
-			outcomes[o] = n
-		}
-		c.Outcomes = outcomes
+		c.Outcomes = maps.Clone(c.Outcomes)
 		s.Channels[name] = c
 	}
 	return s

@@ -13,26 +13,26 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start starts a sandbox on free ports and stops it at the end of the test.
-func start(t testing.TB, o sandbox.Options) *sandbox.Sandbox {
-	t.Helper()
+func start(tb testing.TB, o sandbox.Options) *sandbox.Sandbox {
+	tb.Helper()
 	o.SMTP, o.SMPP, o.HTTP = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	s, err := sandbox.Start(t.Context(), o)
+	s, err := sandbox.Start(tb.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
+			tb.Errorf("stop: %v", err)
 		}
 	})
 	return s
 }
 
 // await returns the messages that match the filter once there are n of them.
-func await(t testing.TB, s *sandbox.Sandbox, f sandbox.Filter, n int) []*sandbox.Message {
-	t.Helper()
+func await(tb testing.TB, s *sandbox.Sandbox, f sandbox.Filter, n int) []*sandbox.Message {
+	tb.Helper()
 	timeout := time.After(20 * time.Second)
 	for {
 		changed := s.Changed()
@@ -43,16 +43,16 @@ func await(t testing.TB, s *sandbox.Sandbox, f sandbox.Filter, n int) []*sandbox
 		select {
 		case <-changed:
 		case <-timeout:
-			t.Fatalf("%d messages of %+v arrived, want %d", len(found), f, n)
+			tb.Fatalf("%d messages of %+v arrived, want %d", len(found), f, n)
 		}
 	}
 }
 
-func entries(t testing.TB, s *sandbox.Sandbox) []sandbox.Entry {
-	t.Helper()
+func entries(tb testing.TB, s *sandbox.Sandbox) []sandbox.Entry {
+	tb.Helper()
 	all, err := s.Entries()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return all
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // dial binds as a transceiver; receipts come out of the channel.
-func dial(t testing.TB, s *sandbox.Sandbox) (*smpp.Session, <-chan smpp.Receipt) {
-	t.Helper()
+func dial(tb testing.TB, s *sandbox.Sandbox) (*smpp.Session, <-chan smpp.Receipt) {
+	tb.Helper()
 	receipts := make(chan smpp.Receipt, 20_000)
-	session, err := smpp.Dial(t.Context(), smpp.Client{
+	session, err := smpp.Dial(tb.Context(), smpp.Client{
 		Addr: s.Addresses().SMPP,
 		Bind: smpp.Bind{SystemID: "shop", Password: "secret"},
 		Deliver: func(_ context.Context, _ *smpp.Session, m *smpp.ShortMessage) smpp.Status {
@@ -27,9 +27,9 @@ func dial(t testing.TB, s *sandbox.Sandbox) (*smpp.Session, <-chan smpp.Receipt)
 		Options: smpp.Options{Window: 200},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { session.Close() })
+	tb.Cleanup(func() { session.Close() })
 	return session, receipts
 }
 
@@ -48,13 +48,13 @@ func ucs2(text string) []byte {
 	return out
 }
 
-func awaitReceipt(t testing.TB, receipts <-chan smpp.Receipt) smpp.Receipt {
-	t.Helper()
+func awaitReceipt(tb testing.TB, receipts <-chan smpp.Receipt) smpp.Receipt {
+	tb.Helper()
 	select {
 	case r := <-receipts:
 		return r
 	case <-time.After(10 * time.Second):
-		t.Fatal("no receipt came")
+		tb.Fatal("no receipt came")
 		return smpp.Receipt{}
 	}
 }
@@ -164,9 +164,8 @@ func TestSMSFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := session.Submit(t.Context(), sms("8613800138000", 0, []byte("hi")))
-			var refused *smpp.StatusError
 			status := smpp.StatusOK
-			if errors.As(err, &refused) {
+			if refused, ok := errors.AsType[*smpp.StatusError](err); ok {
 				status = refused.Status
 			}
 			if status != test.status {

@@ -12,13 +12,13 @@ import (
 	"github.com/pigeonry/pigeonry/plugins/sms/smpp"
 )
 
-// Bounds of the message centre: wide enough that the client's own window is what counts.
+// Bounds of the message center: wide enough that the client's own window is what counts.
 const (
 	smscHandlers = 20_000
 	smscWindow   = 1_000
 )
 
-// smsc is the SMPP side: a message centre that lets everybody bind, takes every message and sends
+// smsc is the SMPP side: a message center that lets everybody bind, takes every message and sends
 // the receipts that were asked for.
 type smsc struct {
 	sandbox  *Sandbox
@@ -87,7 +87,7 @@ func (c *smsc) courier(systemID string) *courier {
 }
 
 // submit takes one submit_sm: a whole SMS or one part of a long one.
-func (c *smsc) submit(_ context.Context, session *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
+func (c *smsc) submit(ctx context.Context, session *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
 	received := time.Now()
 	decision := c.sandbox.decide(ChannelSMS)
 	id := ""
@@ -96,7 +96,7 @@ func (c *smsc) submit(_ context.Context, session *smpp.Session, m *smpp.ShortMes
 	}
 	status := smsAnswer(decision.outcome)
 	if err := c.record(m, id, decision.outcome, status, received); err != nil {
-		c.sandbox.log.Error("cannot witness an SMS", "error", err)
+		c.sandbox.log.ErrorContext(ctx, "cannot witness an SMS", "error", err)
 		return "", smpp.StatusSysErr
 	}
 	c.scheduleReceipt(session, m, id, decision, received)

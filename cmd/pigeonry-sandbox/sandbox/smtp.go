@@ -56,7 +56,7 @@ func (s *mailServer) serve() error {
 // stop lets mails in flight finish and ends idle connections.
 func (s *mailServer) stop(ctx context.Context) error {
 	// Closed here too: a server that has not begun to serve does not know its listener yet.
-	_ = s.conns.Listener.Close()
+	_ = s.conns.Close()
 	s.conns.interrupt()
 	err := s.server.Shutdown(ctx)
 	if ctx.Err() != nil {
@@ -148,7 +148,9 @@ func (s *mailSession) Data(r io.Reader) error {
 	}
 	answer := mailAnswer(decision.outcome, providerID)
 	for _, to := range s.to {
-		if err := s.record(mail, to, providerID, decision.outcome, answer, received); err != nil {
+		entry := s.entry(mail, answer)
+		entry.To, entry.ProviderID, entry.Outcome, entry.ReceivedAt = to, providerID, decision.outcome, received
+		if err := s.record(mail, entry); err != nil {
 			s.server.sandbox.log.Error("cannot witness a mail", "error", err)
 			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "ledger is not writable"}
 		}
@@ -179,33 +181,35 @@ func mailAnswer(o Outcome, providerID string) smtp.SMTPError {
 	}
 }
 
-// record writes a mail to one recipient into the ledger, then into the inbox.
-func (s *mailSession) record(l *letter, to, providerID string, outcome Outcome, answer smtp.SMTPError, received time.Time) error {
-	said := ""
-	if answer.Code != 0 {
-		e := answer.EnhancedCode
-		said = fmt.Sprintf("%d %d.%d.%d", answer.Code, e[0], e[1], e[2])
+// entry is what the ledger says about a mail, apart from what differs between its recipients.
+func (s *mailSession) entry(l *letter, answer smtp.SMTPError) Entry {
+	e := Entry{
+		Channel: ChannelEmail, From: l.from, Reference: l.reference, Idempotency: l.messageID, Attempt: l.attemptNumber(),
+		SHA256: textHash(l.text),
 	}
-	from := l.from
-	if from == "" {
-		from = s.from
+	if e.From == "" {
+		e.From = s.from
 	}
-	hashed := l.text
 	if !l.sawText && l.sawHTML {
-		hashed = l.html
+		e.SHA256 = textHash(l.html)
 	}
-	err := s.server.sandbox.ledger.append(Entry{
-		Channel: ChannelEmail, To: to, From: from, Reference: l.reference, Idempotency: l.messageID,
-		Attempt: l.attemptNumber(), ProviderID: providerID, SHA256: textHash(hashed),
-		Outcome: outcome, Answer: said, ReceivedAt: received,
-	})
-	if err != nil || (outcome != OutcomeDelivered && outcome != OutcomeUnanswered) {
+	if answer.Code != 0 {
+		enhanced := answer.EnhancedCode
+		e.Answer = fmt.Sprintf("%d %d.%d.%d", answer.Code, enhanced[0], enhanced[1], enhanced[2])
+	}
+	return e
+}
+
+// record writes a mail to one recipient into the ledger, then into the inbox.
+func (s *mailSession) record(l *letter, e Entry) error {
+	err := s.server.sandbox.ledger.append(e)
+	if err != nil || (e.Outcome != OutcomeDelivered && e.Outcome != OutcomeUnanswered) {
 		return err
 	}
 	s.server.sandbox.inbox.add(&Message{
-		Channel: ChannelEmail, To: to, From: from, Subject: l.subject,
-		Text: clip(l.text), HTML: clip(l.html), ProviderID: providerID,
-		Reference: l.reference, MessageID: l.messageID, Attachments: l.attachments, ReceivedAt: received,
+		Channel: ChannelEmail, To: e.To, From: e.From, Subject: l.subject,
+		Text: clip(l.text), HTML: clip(l.html), ProviderID: e.ProviderID,
+		Reference: l.reference, MessageID: l.messageID, Attachments: l.attachments, ReceivedAt: e.ReceivedAt,
 	})
 	return nil
 }

@@ -129,7 +129,7 @@ func (c Config) GoString() string { return redacted }
 func (c Config) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // Retry says how soon an attempt that failed for a while is repeated. The wait before the n-th repeat is
-// drawn between zero and FirstDelay·2ⁿ⁻¹, capped by MaxDelay.
+// drawn between zero and FirstDelay·4ⁿ⁻¹, capped by MaxDelay.
 type Retry struct {
 	FirstDelay time.Duration `koanf:"first_delay"`
 	MaxDelay   time.Duration `koanf:"max_delay"`

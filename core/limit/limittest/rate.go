@@ -80,6 +80,9 @@ func rateNewMax(b bench) {
 	glacial := qps("r", 0.001) // a thousand seconds an event, which must not be waited for any more
 	b.passes(ask(glacial, "third", 1))
 	b.refused(0, ask(glacial, "third", 1))
+	if d := b.allow(ask(fast, "third", 1)); d.RetryAfter > time.Second {
+		b.Errorf("a fast rate is to be asked again after %v", d.RetryAfter)
+	}
 	b.retry(ask(fast, "third", 1))
 }
 

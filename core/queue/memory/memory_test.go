@@ -96,6 +96,32 @@ func TestReceiveIsWokenInNoTime(t *testing.T) {
 	})
 }
 
+// A wait that ends in the moment of a publish either has the envelope or leaves it where it is.
+func TestAWaitThatEndsWhileItIsServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := open(t, memory.Options{})
+		s := mustSubscribe(t, q)
+		for i := range 2000 {
+			ctx, cancel := context.WithCancel(t.Context())
+			got := make(chan queue.Received)
+			go func() {
+				r, _ := s.Receive(ctx)
+				got <- r
+			}()
+			synctest.Wait()
+			cancel()
+			mustPublish(t, q, single(1, core.LaneNormal)...)
+			r := <-got
+			if r.Ack == nil {
+				r = mustReceive(t, s)
+			}
+			if err := r.Ack(t.Context()); err != nil {
+				t.Fatalf("round %d: Ack: %v", i, err)
+			}
+		}
+	})
+}
+
 func TestReturnedGoesToTheFrontInItsOrder(t *testing.T) {
 	q := open(t, memory.Options{})
 	s := mustSubscribe(t, q)

@@ -70,18 +70,34 @@ func ownChannel(t bench, q queue.Queue) {
 func wokenByPublish(t bench, q queue.Queue) {
 	s := subscribe(t, q, "sms")
 	for i := range int64(20) {
-		got := make(chan queue.Received, 1)
-		go func() {
-			r, _ := s.Receive(patient(t))
-			got <- r
-		}()
+		got := receiving(t, s)
 		publish(t, q, envelope(i+1, "sms", core.LaneNormal))
-		if r := <-got; r.ID != i+1 {
+		r := <-got
+		ack(t, r)
+		if r.ID != i+1 {
 			t.Fatalf("received envelope %d, want %d", r.ID, i+1)
-		} else {
-			ack(t, r)
 		}
 	}
+}
+
+func wokenByReturn(t bench, q queue.Queue) {
+	s := subscribe(t, q, "sms")
+	publish(t, q, envelope(1, "sms", core.LaneNormal))
+	held := receive(t, s)
+	got := receiving(t, s)
+	giveBack(t, held)
+	ack(t, <-got)
+}
+
+func wokenByClose(t bench, q queue.Queue) {
+	first := subscribe(t, q, "sms")
+	publish(t, q, envelope(1, "sms", core.LaneNormal))
+	receive(t, first)
+	got := receiving(t, subscribe(t, q, "sms"))
+	if err := first.Close(); err != nil {
+		t.Fatalf("Close: %v", err)
+	}
+	ack(t, <-got)
 }
 
 // round is how many turns give each lane its weight.

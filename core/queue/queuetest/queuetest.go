@@ -10,6 +10,7 @@ package queuetest
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -51,6 +52,8 @@ func Run(t *testing.T, traits Traits, open Open) {
 		{"a lane keeps its order", keepsOrder},
 		{"an envelope goes to its own channel", ownChannel},
 		{"who waits is woken by a publish", wokenByPublish},
+		{"who waits is woken by a return", wokenByReturn},
+		{"who waits is woken by a subscription's end", wokenByClose},
 		{"lanes are served by weight", servedByWeight},
 		{"low does not starve behind urgent", lowDoesNotStarve},
 		{"a lane that is alone gets every turn", aloneGetsAll},
@@ -126,6 +129,25 @@ func receive(t bench, s queue.Subscription) queue.Received {
 		t.Fatalf("Receive: %v", err)
 	}
 	return r
+}
+
+// receiving begins to wait for an envelope. The wait gets a moment to begin, so that most often somebody
+// waits; the test must hold either way.
+func receiving(t bench, s queue.Subscription) <-chan queue.Received {
+	t.Helper()
+	ctx, began, got := patient(t), make(chan struct{}), make(chan queue.Received, 1)
+	go func() {
+		close(began)
+		r, err := s.Receive(ctx)
+		if err != nil {
+			t.Errorf("Receive: %v", err)
+			r.Ack = func(context.Context) error { return err }
+		}
+		got <- r
+	}()
+	<-began
+	runtime.Gosched()
+	return got
 }
 
 func ack(t bench, r queue.Received) {

@@ -46,7 +46,7 @@ func (s *Store) Claim(ctx context.Context, claims []store.Claim, now, lease time
 		won = make([]bool, len(claims))
 		claim := c.prepare(`UPDATE message_records SET status = 'sending', attempt = ?2, started_at = ?3, updated_at = ?3,
 			lease_until = ?4, wake_at = ?4, connector = ?5, next_attempt_at = NULL, outcome = NULL, finished_at = NULL,
-			provider_id = NULL, provider_ids = NULL, segments = NULL, cost = NULL,
+			provider_id = NULL, provider_ids = NULL, cost = NULL,
 			error_code = NULL, error_provider_code = NULL, error_message = NULL, error_fault = NULL
 			WHERE ` + claimable)
 		for i, x := range claims {

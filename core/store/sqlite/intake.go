@@ -111,8 +111,8 @@ func (w *intakeWriter) submission(s *store.Submission, contents []content) (bool
 
 const (
 	insertRecord = `INSERT INTO message_records (id, account_id, trace_id, batch_id, template_id, channel, lane, priority,
-		recipient, recipient_given, recipient_block, pinned_connector, status, budget, next_attempt_at, expire_at, wake_at, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		recipient, recipient_given, recipient_block, pinned_connector, status, budget, segments, next_attempt_at, expire_at, wake_at, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertContent = `INSERT INTO message_contents (id, metadata, subject, content, html, attributes, provider_template, attachments)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 )
@@ -129,7 +129,7 @@ func (w *intakeWriter) message(account core.AccountID, m *core.Message, x *conte
 	_, err = w.record.int(int64(m.ID)).int(int64(account)).text(string(m.TraceID)).intOrNull(int64(m.Batch)).
 		intOrNull(int64(m.Template)).text(m.Channel).int(int64(m.Lane())).int(int64(m.Priority)).
 		text(m.Recipient).textOrNull(m.RecipientGiven).int(block).textOrNull(string(m.Pinned)).
-		text(string(status)).int(int64(m.Budget)).time(m.NextAttempt).time(m.ExpireAt).time(wake).
+		text(string(status)).int(int64(m.Budget)).intOrNull(int64(m.Segments)).time(m.NextAttempt).time(m.ExpireAt).time(wake).
 		time(m.CreatedAt).time(m.CreatedAt).run()
 	if err != nil {
 		return err

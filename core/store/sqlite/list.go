@@ -97,7 +97,8 @@ func listIndex(f store.Filter) (index, condition string) {
 		return "message_records_open", any + " AND r.status IN ('queued', 'sending')"
 	case f.Status != "" && f.Status != core.StatusSent && !f.Status.Success():
 		return "message_records_status",
-			any + " AND r.status IN ('scheduled', 'uncertain', 'failed', 'expired', 'canceled', 'undelivered')"
+			any + " AND (r.status = 'scheduled' OR r.status = 'uncertain' OR r.status = 'failed' OR r.status = 'expired'" +
+				" OR r.status = 'canceled' OR r.status = 'undelivered')"
 	case f.Template != 0:
 		return "message_records_template", any
 	default:

@@ -115,7 +115,7 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 // resume makes ids and blocks go on from the highest that the database has.
 func (s *Store) resume(ctx context.Context, o Options) error {
 	s.ids = &sequence{now: o.Now, closed: !o.Exclusive}
-	return s.read(ctx, "find the last id", func(c conn) error {
+	err := s.read(ctx, "find the last id", func(c conn) error {
 		if err := s.blocks.resume(c); err != nil {
 			return err
 		}
@@ -123,6 +123,20 @@ func (s *Store) resume(ctx context.Context, o Options) error {
 			(SELECT IFNULL(MAX(id), 0) FROM message_records),
 			(SELECT IFNULL(MAX(id), 0) FROM message_batches),
 			(SELECT IFNULL(MAX(id), 0) FROM outbox))`).first(func(r *row) { s.ids.last = r.int() })
+		return err
+	})
+	if err != nil || !o.Exclusive {
+		return err
+	}
+	return s.lapseAll(ctx, o.Now())
+}
+
+// lapseAll makes every claim due. Whoever has the file for itself knows that the workers of the claims
+// are gone, and need not wait for their leases.
+func (s *Store) lapseAll(ctx context.Context, now time.Time) error {
+	return s.write(ctx, "take up claims of an earlier run", 1, func(c conn) error {
+		_, err := c.prepare(`UPDATE message_records SET wake_at = ?1, lease_until = ?1
+			WHERE status = 'sending' AND wake_at > ?1`).time(now).run()
 		return err
 	})
 }

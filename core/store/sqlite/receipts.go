@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -75,17 +77,18 @@ func waitingReceipts(c conn, connector core.ConnectorID, record core.RecordID, a
 		return nil
 	}
 	const query = "SELECT id, " + receiptColumns + " FROM receipts WHERE matched = 0 AND connector = ? AND "
-	byRecord := c.prepare(query + "record_id = ? AND attempt = ? ORDER BY id")
+	byRecord := c.prepare(query + "record_id = ? AND attempt = ?")
 	if err := byRecord.text(string(connector)).int(int64(record)).int(int64(attempt)).each(collect); err != nil {
 		return nil, err
 	}
-	byID := c.prepare(query + "provider_id = ? AND (record_id IS NULL OR record_id <> ? OR attempt IS NOT ?) ORDER BY id")
+	byID := c.prepare(query + "provider_id = ? AND (record_id IS NULL OR record_id <> ? OR attempt IS NOT ?)")
 	for _, id := range ids {
 		err := byID.text(string(connector)).text(id).int(int64(record)).int(int64(attempt)).each(collect)
 		if err != nil {
 			return nil, err
 		}
 	}
+	slices.SortFunc(waiting, func(a, b waitingReceipt) int { return cmp.Compare(a.id, b.id) })
 	return waiting, nil
 }
 

@@ -78,7 +78,7 @@ func (r *recorder) record(t *store.Transition) (bool, error) {
 // uncertain one without a time is left to people.
 const updateRecord = `UPDATE message_records SET status = ?3, outcome = ?4,
 		error_code = ?5, error_provider_code = ?6, error_message = ?7, error_fault = ?8,
-		provider_id = ?9, provider_ids = ?10, segments = ?11, cost = ?12, doubtful = MAX(doubtful, ?13),
+		provider_id = ?9, provider_ids = ?10, segments = IFNULL(?11, segments), cost = ?12, doubtful = MAX(doubtful, ?13),
 		next_attempt_at = ?14, wake_at = IIF(?3 = 'queued', MIN(?15, IFNULL(expire_at, ?15)), ?15), lease_until = NULL,
 		started_at = IFNULL(?16, started_at), finished_at = ?17, sent_at = IFNULL(?18, sent_at), updated_at = ?19,
 		budget = IFNULL(?20, budget)

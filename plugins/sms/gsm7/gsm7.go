@@ -26,7 +26,7 @@ var (
 		0x0A: '\f', 0x14: '^', 0x28: '{', 0x29: '}', 0x2F: '\\',
 		0x3C: '[', 0x3D: '~', 0x3E: ']', 0x40: '|', 0x65: euro,
 	}
-	codes = buildCodes()
+	codes = buildCodes() //nolint:gochecknoglobals // a table, never written
 )
 
 const euro = '€'

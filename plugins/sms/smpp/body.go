@@ -28,8 +28,9 @@ func newBody(c Command) Body {
 		return &Data{}
 	case GenericNack, Unbind, UnbindResp, EnquireLink, EnquireLinkResp:
 		return nil
+	default:
+		return &Raw{}
 	}
-	return &Raw{}
 }
 
 // Mode is what a bind may be used for.
@@ -52,8 +53,9 @@ func (m Mode) String() string {
 		return "transmitter"
 	case Receiver:
 		return "receiver"
+	default:
+		return "transceiver"
 	}
-	return "transceiver"
 }
 
 func (m Mode) command() Command {
@@ -62,8 +64,9 @@ func (m Mode) command() Command {
 		return BindTransmitter
 	case Receiver:
 		return BindReceiver
+	default:
+		return BindTransceiver
 	}
-	return BindTransceiver
 }
 
 func modeOf(c Command) (Mode, bool) {
@@ -74,8 +77,9 @@ func modeOf(c Command) (Mode, bool) {
 		return Transmitter, true
 	case BindReceiver:
 		return Receiver, true
+	default:
+		return 0, false
 	}
-	return 0, false
 }
 
 // Bind is the request that opens a session (section 4.1).

@@ -50,7 +50,7 @@ func (c Client) connect(ctx context.Context) (net.Conn, error) {
 func Open(ctx context.Context, conn net.Conn, c Client) (*Session, error) {
 	options := c.Options.withDefaults()
 	reader := NewReader(conn, options.MaxPDU)
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	peer, err := handshake(conn, reader, &c.Bind)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -92,7 +92,11 @@ func handshake(conn net.Conn, reader *Reader, bind *Bind) (peer string, err erro
 		if _, err := checkAnswer(command, p); err != nil {
 			return "", err
 		}
-		return p.Body.(*BindResp).SystemID, nil
+		answer, err := bodyOf[*BindResp](p)
+		if err != nil {
+			return "", err
+		}
+		return answer.SystemID, nil
 	}
 }
 

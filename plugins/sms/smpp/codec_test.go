@@ -250,7 +250,7 @@ func TestReader(t *testing.T) {
 			if p, err := r.Next(); err != nil || p.Sequence != 4 {
 				t.Fatalf("third, behind a malformed one: %v, %v", p, err)
 			}
-			if _, err := r.Next(); err != io.EOF {
+			if _, err := r.Next(); !errors.Is(err, io.EOF) {
 				t.Errorf("end: error %v, want io.EOF", err)
 			}
 		})
@@ -277,7 +277,7 @@ func TestReaderBounds(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := smpp.NewReader(bytes.NewReader(tc.stream), 256).Next()
 			_, frame := errors.AsType[*smpp.FrameError](err)
-			if frame != tc.frame || !frame && err != io.ErrUnexpectedEOF {
+			if frame != tc.frame || !frame && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("error %v, want a FrameError: %v", err, tc.frame)
 			}
 		})

@@ -71,6 +71,7 @@ func requestName(c Command) string {
 		return "enquire_link"
 	case DataSM:
 		return "data_sm"
+	default:
+		return ""
 	}
-	return ""
 }

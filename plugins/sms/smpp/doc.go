@@ -1,4 +1,4 @@
-// Package smpp speaks SMPP 3.4, the protocol between an SMS centre (SMSC) and its clients (ESME).
+// Package smpp speaks SMPP 3.4, the protocol between an SMS center (SMSC) and its clients (ESME).
 //
 // Both ends are here and share one [Session]: a client made by [Dial] submits messages and takes
 // what the SMSC delivers; a [Server] accepts binds, hands submitted messages to a handler and

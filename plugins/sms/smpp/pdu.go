@@ -73,12 +73,12 @@ type Reader struct {
 	buf []byte
 }
 
-// NewReader reads from src PDUs of at most max octets; 0 means [DefaultMaxPDU].
-func NewReader(src io.Reader, max int) *Reader {
-	if max <= 0 {
-		max = DefaultMaxPDU
+// NewReader reads from src PDUs of at most maxPDU octets; 0 means [DefaultMaxPDU].
+func NewReader(src io.Reader, maxPDU int) *Reader {
+	if maxPDU <= 0 {
+		maxPDU = DefaultMaxPDU
 	}
-	return &Reader{src: bufio.NewReaderSize(src, 32<<10), max: uint32(max)}
+	return &Reader{src: bufio.NewReaderSize(src, 32<<10), max: uint32(maxPDU)}
 }
 
 // Next gives the next PDU. io.EOF means that the stream ended between two PDUs, a *FrameError that it

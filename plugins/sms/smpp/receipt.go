@@ -38,8 +38,9 @@ func (s State) String() string {
 		return "ACCEPTD"
 	case StateRejected:
 		return "REJECTD"
+	default:
+		return "UNKNOWN"
 	}
-	return "UNKNOWN"
 }
 
 // ParseState reads the stat of a receipt. Case does not matter, nor how far the word is cut short:
@@ -50,10 +51,16 @@ func ParseState(word string) State {
 		prefix string
 		state  State
 	}{
-		{"ENROU", StateEnroute}, {"BUFFE", StateEnroute}, {"SCHED", StateEnroute},
-		{"DELIV", StateDelivered}, {"EXPIR", StateExpired}, {"DELET", StateDeleted},
-		{"UNDEL", StateUndeliverable}, {"FAIL", StateUndeliverable},
-		{"ACCEP", StateAccepted}, {"REJEC", StateRejected},
+		{"ENROU", StateEnroute},
+		{"BUFFE", StateEnroute},
+		{"SCHED", StateEnroute},
+		{"DELIV", StateDelivered},
+		{"EXPIR", StateExpired},
+		{"DELET", StateDeleted},
+		{"UNDEL", StateUndeliverable},
+		{"FAIL", StateUndeliverable},
+		{"ACCEP", StateAccepted},
+		{"REJEC", StateRejected},
 	} {
 		if strings.HasPrefix(word, known.prefix) {
 			return known.state
@@ -137,14 +144,19 @@ func parseReceiptText(text string) (r Receipt) {
 }
 
 // field tells which field of the receipt text begins with, and how long its name is.
-func (r *Receipt) field(text string) (value *string, length int) {
+func (r *Receipt) field(text string) (value *string, length int) { //nolint:recvcheck // it gives places in r; the rest only reads
 	for _, f := range []struct {
 		name  string
 		value *string
 	}{
-		{"id:", &r.ID}, {"sub:", &r.Submitted}, {"dlvrd:", &r.Delivered},
-		{"submit date:", &r.SubmitDate}, {"done date:", &r.DoneDate},
-		{"stat:", &r.Stat}, {"err:", &r.Err}, {"text:", &r.Text},
+		{"id:", &r.ID},
+		{"sub:", &r.Submitted},
+		{"dlvrd:", &r.Delivered},
+		{"submit date:", &r.SubmitDate},
+		{"done date:", &r.DoneDate},
+		{"stat:", &r.Stat},
+		{"err:", &r.Err},
+		{"text:", &r.Text},
 	} {
 		if len(text) >= len(f.name) && strings.EqualFold(text[:len(f.name)], f.name) {
 			return f.value, len(f.name)

@@ -83,10 +83,24 @@ func checkAnswer(command Command, p PDU) (PDU, error) {
 	if p.Command != command.Response() {
 		return p, fmt.Errorf("%s: %w: the peer answered %s", command, ErrNoResponse, p.Command)
 	}
-	if p.Body == nil && newBody(p.Command) != nil {
-		return p, fmt.Errorf("%s: %w: the answer cannot be decoded", command, ErrNoResponse)
-	}
 	return p, nil
+}
+
+// ask is Request for answers with a body of type B. An answer that could not be decoded has none.
+func ask[B Body](ctx context.Context, s *Session, command Command, body Body) (answer B, err error) {
+	p, err := s.Request(ctx, command, body)
+	if err != nil {
+		return answer, err
+	}
+	return bodyOf[B](p)
+}
+
+func bodyOf[B Body](p PDU) (body B, err error) {
+	body, ok := p.Body.(B)
+	if !ok {
+		return body, fmt.Errorf("%w: %s cannot be decoded", ErrNoResponse, p.Command)
+	}
+	return body, nil
 }
 
 func notSent(command Command, cause error) error {

@@ -100,7 +100,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close cuts every connection off and waits until their handlers have returned.
-func (srv *Server) Close() error {
+func (srv *Server) Close() {
 	srv.stop()
 	srv.mu.Lock()
 	for conn := range srv.conns {
@@ -108,7 +108,6 @@ func (srv *Server) Close() error {
 	}
 	srv.mu.Unlock()
 	srv.wg.Wait()
-	return nil
 }
 
 // enter runs add under the lock unless the server has stopped.

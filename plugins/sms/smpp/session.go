@@ -46,8 +46,9 @@ func (o Options) withDefaults() Options {
 
 // Session is one bound connection, of either side. Its methods are safe for concurrent use.
 //
-// Three goroutines work for it until Close: one reads, one writes, one watches the link; and one
-// more for each request of the peer that is in its handler, at most Options.MaxHandlers.
+// Four goroutines work for it until Close: one reads, one writes, one watches the link, one awaits
+// the end; and one more for each request of the peer that is in its handler, at most
+// Options.MaxHandlers.
 type Session struct {
 	endpoint
 
@@ -63,10 +64,9 @@ type Session struct {
 	requests map[uint32]*request
 	err      error // why the session ended
 
-	ctx       context.Context // for handlers; ends with the session
-	cancel    context.CancelFunc
 	done      chan struct{}
-	unbinding atomic.Bool
+	unbinding atomic.Bool // no new request begins
+	parting   atomic.Bool // we have sent unbind: the peer may close
 	wg        sync.WaitGroup
 }
 
@@ -92,7 +92,6 @@ type endpoint struct {
 
 // newSession makes the session of a bound connection. It does nothing until start.
 func newSession(e endpoint) *Session {
-	ctx, cancel := context.WithCancel(context.Background())
 	return &Session{
 		endpoint: e,
 		window:   window{size: e.options.Window},
@@ -101,14 +100,20 @@ func newSession(e endpoint) *Session {
 		nudge:    make(chan struct{}, 1),
 		began:    time.Now(),
 		requests: make(map[uint32]*request),
-		ctx:      ctx, cancel: cancel, done: make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 }
 
+// start runs the session. The context it makes ends with the session.
 func (s *Session) start() {
-	s.wg.Go(s.readLoop)
+	ctx, cancel := context.WithCancel(context.Background())
+	s.wg.Go(func() {
+		<-s.done
+		cancel()
+	})
+	s.wg.Go(func() { s.readLoop(ctx) })
 	s.wg.Go(s.writeLoop)
-	s.wg.Go(s.watchLoop)
+	s.wg.Go(func() { s.watchLoop(ctx) })
 }
 
 // SystemID is the name that the client bound with.
@@ -146,11 +151,11 @@ func (s *Session) Submit(ctx context.Context, m *ShortMessage) (id string, err e
 	if s.bind.Mode == Receiver {
 		return "", notSent(SubmitSM, ErrWrongMode)
 	}
-	p, err := s.Request(ctx, SubmitSM, m)
+	answer, err := ask[*MessageResp](ctx, s, SubmitSM, m)
 	if err != nil {
 		return "", err
 	}
-	return p.Body.(*MessageResp).MessageID, nil
+	return answer.MessageID, nil
 }
 
 // Deliver sends deliver_sm and waits until the client took it. A client that could not store it
@@ -168,11 +173,7 @@ func (s *Session) Query(ctx context.Context, q *Query) (*QueryResp, error) {
 	if s.bind.Mode == Receiver {
 		return nil, notSent(QuerySM, ErrWrongMode)
 	}
-	p, err := s.Request(ctx, QuerySM, q)
-	if err != nil {
-		return nil, err
-	}
-	return p.Body.(*QueryResp), nil
+	return ask[*QueryResp](ctx, s, QuerySM, q)
 }
 
 // EnquireLink asks whether the peer is there and waits for its answer.
@@ -190,23 +191,24 @@ func (s *Session) Unbind(ctx context.Context) error {
 	if err := s.drain(ctx); err != nil {
 		return fmt.Errorf("unbind: await answers: %w", err)
 	}
+	s.parting.Store(true)
 	if _, err := s.roundTrip(ctx, Unbind, nil); err != nil && s.Err() == nil {
 		return fmt.Errorf("unbind: %w", err)
 	}
 	return nil
 }
 
-// drain waits until all slots of the window are free: it takes them all, one by one.
+// drain waits until nothing is under way, or the session has ended. A window of one slot makes the
+// slot free only when all requests before are done.
 func (s *Session) drain(ctx context.Context) error {
 	s.window.resize(1)
-	for s.window.load() > 0 {
-		if err := s.window.take(ctx, s.done); err != nil {
-			if s.Err() != nil {
-				return nil
-			}
+	for s.window.load() > 0 && s.Err() == nil {
+		err := s.window.take(ctx, s.done)
+		if err == nil {
+			s.window.give()
+		} else if s.Err() == nil {
 			return err
 		}
-		s.window.give()
 	}
 	return nil
 }
@@ -214,10 +216,9 @@ func (s *Session) drain(ctx context.Context) error {
 // Close ends the session at once and waits for its goroutines, handlers included. Requests under
 // way end with ErrNoResponse, or ErrNotSent if they had not begun. It must not be called
 // from a handler: see Abort.
-func (s *Session) Close() error {
+func (s *Session) Close() {
 	s.end(ErrClosed)
 	s.wg.Wait()
-	return nil
 }
 
 // Abort ends the session at once and waits for nothing.
@@ -232,11 +233,10 @@ func (s *Session) end(reason error) {
 	}
 	s.err = reason
 	close(s.done)
-	s.cancel()
 	s.conn.Close()
 }
 
-func (s *Session) readLoop() {
+func (s *Session) readLoop(ctx context.Context) {
 	for {
 		p, err := s.reader.Next()
 		var malformed *DecodeError
@@ -249,20 +249,23 @@ func (s *Session) readLoop() {
 				s.respond(PDU{Command: UnbindResp, Sequence: p.Sequence}, ErrPeerUnbound)
 				return // Nothing may follow but the end, which the writer sets.
 			}
-			s.receive(p, malformed)
+			s.receive(ctx, p, malformed)
 		case errors.As(err, &frame):
 			nack := PDU{Command: GenericNack, Status: StatusInvCmdLen}
 			s.respond(nack, fmt.Errorf("read: %w", err))
 			return
 		default:
-			s.end(readError(err))
+			s.end(s.readError(err))
 			return
 		}
 	}
 }
 
-func readError(err error) error {
-	if errors.Is(err, io.EOF) {
+func (s *Session) readError(err error) error {
+	switch {
+	case s.parting.Load():
+		return ErrClosed
+	case errors.Is(err, io.EOF):
 		return io.EOF
 	}
 	return fmt.Errorf("read: %w", err)
@@ -270,7 +273,7 @@ func readError(err error) error {
 
 // receive takes one PDU: an answer goes to its request, link management is answered at once, other
 // requests go to a handler of their own. It never waits for a handler.
-func (s *Session) receive(p PDU, malformed *DecodeError) {
+func (s *Session) receive(ctx context.Context, p PDU, malformed *DecodeError) {
 	answer := PDU{Command: p.Command.Response(), Sequence: p.Sequence}
 	switch {
 	case p.Command.IsResponse():
@@ -281,12 +284,12 @@ func (s *Session) receive(p PDU, malformed *DecodeError) {
 	case p.Command == EnquireLink:
 		s.respond(answer, nil)
 	default:
-		s.dispatch(p)
+		s.dispatch(ctx, p)
 	}
 }
 
 // dispatch runs the handler of one request of the peer.
-func (s *Session) dispatch(p PDU) {
+func (s *Session) dispatch(ctx context.Context, p PDU) {
 	answer := PDU{Command: p.Command.Response(), Sequence: p.Sequence}
 	select {
 	case s.handlers <- struct{}{}:
@@ -297,7 +300,7 @@ func (s *Session) dispatch(p PDU) {
 	}
 	s.wg.Go(func() {
 		defer func() { <-s.handlers }()
-		body, status := s.serve(s.ctx, s, p)
+		body, status := s.serve(ctx, s, p)
 		if status == NoAnswer {
 			return
 		}

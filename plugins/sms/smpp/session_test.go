@@ -119,7 +119,7 @@ func TestUnboundRequestIsRefused(t *testing.T) {
 			t.Errorf("got %+v, %v; want ESME_RINVBNDSTS", p, err)
 		}
 		began := time.Now()
-		if _, err := r.Next(); err != io.EOF || time.Since(began) != time.Second {
+		if _, err := r.Next(); !errors.Is(err, io.EOF) || time.Since(began) != time.Second {
 			t.Errorf("after %s: %v; want the end after a second without a bind", time.Since(began), err)
 		}
 		near.Close()
@@ -151,7 +151,8 @@ func TestErrorsTellWhetherItWasSent(t *testing.T) {
 			if !errors.Is(err, smpp.ErrNoResponse) || time.Since(began) != options.ResponseTimeout {
 				t.Errorf("after %s: %v; want ErrNoResponse after %s", time.Since(began), err, options.ResponseTimeout)
 			}
-			if synctest.Wait(); client.Err() != nil { // It answered enquire_link: it is alive.
+			synctest.Wait()
+			if client.Err() != nil { // It answered enquire_link: it is alive.
 				t.Errorf("the session ended: %v", client.Err())
 			}
 		})
@@ -293,7 +294,7 @@ func TestEnquireLink(t *testing.T) {
 
 func TestUnbindAwaitsAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &smpp.Server{Submit: func(ctx context.Context, _ *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
+		server := &smpp.Server{Submit: func(context.Context, *smpp.Session, *smpp.ShortMessage) (string, smpp.Status) {
 			<-time.After(3 * time.Second)
 			return "late", smpp.StatusOK
 		}}

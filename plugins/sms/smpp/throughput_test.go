@@ -2,6 +2,7 @@ package smpp_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -49,7 +50,7 @@ func BenchmarkSubmit(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "submits/s")
 	client.Close()
 	server.Close()
-	if err := <-served; err != smpp.ErrServerClosed {
+	if err := <-served; !errors.Is(err, smpp.ErrServerClosed) {
 		b.Errorf("Serve: %v", err)
 	}
 }

@@ -32,8 +32,9 @@ func (t Tag) String() string {
 		return "message_state"
 	case TagNetworkErrorCode:
 		return "network_error_code"
+	default:
+		return fmt.Sprintf("0x%04x", uint16(t))
 	}
-	return fmt.Sprintf("0x%04x", uint16(t))
 }
 
 // TLV is one optional parameter.

@@ -17,7 +17,7 @@ func (s *Session) suspect() {
 
 // watchLoop sends enquire_link after a silence of the peer, and ends the session of a peer that does
 // not answer.
-func (s *Session) watchLoop() {
+func (s *Session) watchLoop(ctx context.Context) {
 	interval := s.options.EnquireLink
 	if interval < 0 {
 		<-s.done
@@ -36,7 +36,7 @@ func (s *Session) watchLoop() {
 		}
 		silence := time.Since(s.began) - time.Duration(s.heard.Load())
 		if silence >= interval || nudged {
-			if !s.alive() {
+			if !s.alive(ctx) {
 				return
 			}
 			silence = 0
@@ -46,8 +46,8 @@ func (s *Session) watchLoop() {
 }
 
 // alive enquires and ends the session when no answer comes. A refusal is an answer.
-func (s *Session) alive() bool {
-	ctx, cancel := context.WithTimeout(s.ctx, s.options.ResponseTimeout)
+func (s *Session) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.options.ResponseTimeout)
 	defer cancel()
 	err := s.EnquireLink(ctx)
 	var refused *StatusError

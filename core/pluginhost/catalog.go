@@ -26,7 +26,7 @@ type candidate struct {
 	problem *startError // why it cannot be started; nil: nothing known
 }
 
-// scan reads the catalogue: every <dir>/<name>/<version>/<name>, sorted by name, then by version from
+// scan reads the catalog: every <dir>/<name>/<version>/<name>, sorted by name, then by version from
 // the lowest. Names that begin with a dot or end in .tmp are installations in progress and skipped;
 // whatever else is wrong is a candidate with a problem, so that people see it.
 func scan(dir string) ([]candidate, error) {

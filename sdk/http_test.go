@@ -1,0 +1,142 @@
+package sdk_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pigeonry/pigeonry/sdk"
+)
+
+// do posts to url through DoHTTP, and returns what it says in short.
+func do(ctx context.Context, t *testing.T, url string, secrets ...sdk.Secret) (string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sdk.DoHTTP(req, secrets...)
+	out := sdk.OutcomeOf(err).String()
+	if e, ok := errors.AsType[*sdk.DeliveryError](err); ok {
+		out += " " + e.Code + " " + e.ProviderCode
+	}
+	return out, err
+}
+
+// Every status has its outcome.
+func TestDoHTTPStatus(t *testing.T) {
+	for code, want := range map[int]string{
+		200: "accepted", 202: "accepted", 204: "accepted",
+		302: "rejected http_status 302",
+		400: "rejected http_status 400", 404: "rejected http_status 404", 422: "rejected http_status 422",
+		401: "rejected auth_failed 401", 403: "rejected auth_failed 403",
+		408: "retryable unavailable 408", 425: "retryable unavailable 425", 503: "retryable unavailable 503",
+		429: "throttled throttled 429",
+		500: "uncertain http_status 500", 502: "uncertain http_status 502", 504: "uncertain http_status 504",
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(code)
+		}))
+		if got, _ := do(t.Context(), t, s.URL); got != want {
+			t.Errorf("%d: got %s, want %s", code, got, want)
+		}
+		s.Close()
+	}
+}
+
+// Retry-After is seconds or a date.
+func TestDoHTTPRetryAfter(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"7": 7 * time.Second, "-1": 0, "": 0, "soon": 0,
+		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat): time.Hour,
+		"Mon, 02 Jan 2006 15:04:05 GMT":                         0,
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", header)
+			w.WriteHeader(http.StatusTooManyRequests)
+		}))
+		_, err := do(t.Context(), t, s.URL)
+		e, _ := errors.AsType[*sdk.DeliveryError](err)
+		if e == nil || (e.RetryAfter-want).Abs() > 5*time.Second {
+			t.Errorf("%q: got %+v, want %s", header, e, want)
+		}
+		s.Close()
+	}
+}
+
+// What never reached the provider is retryable; what may have, is uncertain.
+func TestDoHTTPNetwork(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	_ = l.Close()
+	if got, _ := do(t.Context(), t, url); got != "retryable connect_failed " {
+		t.Errorf("nobody listens: %s", got)
+	}
+
+	release := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got, err := do(ctx, t, slow.URL); got != "uncertain timeout " || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("no answer: %s, %v", got, err)
+	}
+	close(release)
+	slow.Close()
+
+	cut := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, _ := w.(http.Hijacker).Hijack()
+		_ = conn.Close()
+	}))
+	defer cut.Close()
+	if got, _ := do(t.Context(), t, cut.URL); got != "uncertain uncertain " {
+		t.Errorf("hung up: %s", got)
+	}
+}
+
+// No secret stays in an error, whether the provider quotes it or the URL holds it.
+func TestDoHTTPSecrets(t *testing.T) {
+	const secret = "s3cret/word+1"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "not known:\n "+r.URL.Query().Get("token"), http.StatusForbidden)
+	}))
+	_, err := do(t.Context(), t, s.URL+"?token=s3cret%2Fword%2B1", secret)
+	if want := "provider answered 403 Forbidden: not known: [redacted]"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	s.Close()
+	_, err = do(t.Context(), t, s.URL+"?token=s3cret%2Fword%2B1", secret)
+	if strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "[redacted]") {
+		t.Errorf("got %q", err)
+	}
+}
+
+// DoHTTPFunc reads the answer, and may refuse it.
+func TestDoHTTPFunc(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("id-1")) }))
+	defer s.Close()
+	gw := opened(t, senderFunc(func(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, http.NoBody)
+		if err != nil {
+			return sdk.Receipt{}, err
+		}
+		return sdk.DoHTTPFunc(req, func(_ *http.Response, body []byte) (sdk.Receipt, error) {
+			if m.Recipient == "r1" {
+				return sdk.Receipt{}, sdk.Permanent(errors.New("blocked"), sdk.Code("blocked"))
+			}
+			return sdk.Accepted(string(body)), nil
+		})
+	}))
+	results, err := gw.deliver(t.Context(), batchOf("test/a", 2))
+	if err != nil || results["a0"].GetProviderIds()[0] != "id-1" || verdict(results["a1"]) != "rejected blocked message" {
+		t.Errorf("%v, %v", results, err)
+	}
+}
