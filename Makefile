@@ -18,7 +18,7 @@ help: ## What can be made
 
 .PHONY: build
 build: ## The programs into bin/, the plugins into bin/plugins/<name>/<version>/<name>
-	@CGO_ENABLED=0 go build -trimpath -o $(bin)/ ./cmd/pigeonry ./cmd/pigeonry-sandbox ./cmd/pigeonry-bench
+	@go build -o $(bin)/ ./cmd/pigeonry ./cmd/pigeonry-sandbox ./cmd/pigeonry-bench
 	@for dir in plugins/*/; do [ ! -f "$$dir/main.go" ] || .tools/plugin.sh "$$dir" $(bin)/plugins || exit 1; done
 	@for dir in $(example_modules); do .tools/plugin.sh "$$dir" $(bin)/examples/plugins || exit 1; done
 
@@ -27,7 +27,7 @@ run: build ## Try it: the gateway with the sandbox beside it, until Ctrl-C
 	@.tools/run.sh
 
 .PHONY: test
-test: peers build $(tools)/gotestsum ## Every test under the race detector, peers and short fuzzing included
+test: peers $(tools)/gotestsum ## Every test under the race detector, peers and short fuzzing included
 	@.tools/test.sh $(tools)/gotestsum $(example_modules)
 	@$(MAKE) fuzz
 

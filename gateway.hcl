@@ -1,0 +1,92 @@
+# The gateway for trying out: everything embedded, and the providers played by pigeonry-sandbox.
+# `make run` starts both. Check a change with: bin/pigeonry config check -c gateway.hcl
+#
+# env("NAME") and file("path") keep secrets out of this file. PIGEONRY_* variables and flags override it.
+# Paths are relative to the working directory.
+
+listen   = "127.0.0.1:8080" # PIGEONRY_LISTEN, --listen
+data_dir = "./data"         # PIGEONRY_DATA_DIR, --data-dir
+
+# How providers reach this gateway from outside, for the addresses of their callbacks.
+# public_url = "https://messages.example.com"
+
+# How often a message is tried in all before it fails.
+max_attempts = 5
+
+# How long an ordered stop waits for what is being sent.
+drain_timeout = "10s"
+
+# The truth, the dispatch index, and what instances share. These are the embedded technologies.
+store "sqlite" {}
+queue "memory" {}
+coordination "local" {}
+
+plugins {
+  dir = "./bin/plugins" # <dir>/<name>/<version>/<name>; PIGEONRY_PLUGINS_DIR, --plugins-dir
+}
+
+account {
+  default_region = "CN" # how an account reads a phone number without a country code
+}
+
+# A connector is one configured use of a plugin. This one's id is email/main, its callback address
+# /callbacks/email/main. What stands in config is the plugin's own: bin/plugins/email/*/email -describe
+# prints all of it.
+connector "email" "main" {
+  plugin = "email"
+
+  config {
+    host = "127.0.0.1"
+    port = 1025
+    tls  = "none" # the sandbox speaks no TLS; leave it out with a real server
+    from = "Pigeonry <no-reply@example.com>"
+  }
+}
+
+connector "sms" "main" {
+  plugin = "sms"
+
+  config {
+    host      = "127.0.0.1"
+    port      = 2775
+    system_id = "pigeonry"
+    password  = "secret" # with a real provider: env("SMS_PASSWORD")
+  }
+
+  # What a connector may also say, with its defaults:
+  #
+  # weight        = 1      # share among the connectors of the channel with the same order
+  # order         = 0      # failover: a higher order serves when the lower ones cannot
+  # on_uncertain  = "retry" # send again, marked, when nobody knows whether it arrived; or "hold"
+  # rate          = 0      # messages a second at most; 0: what the plugin suggests
+  # max_in_flight = 0      # attempts at a time at most; 0: what the plugin suggests
+  # timeout       = "30s"  # of one attempt
+  #
+  # retry {
+  #   first_delay = "1s"
+  #   max_delay   = "5m"
+  # }
+}
+
+# The workers that send. The pool grows when its queue is 80 % full and shrinks at 20 %.
+pool "message_sender" {
+  core_size            = 20
+  max_size             = 100
+  scale_up_threshold   = 0.8
+  scale_down_threshold = 0.2
+}
+
+# How often an account may call. type: "qps", "concurrent" (at a time) or "sliding_window" (with window).
+limit "api:/messages/send" {
+  type = "qps"
+  max  = 20000
+}
+
+log {
+  level  = "info" # debug, info, warn, error; PIGEONRY_LOG_LEVEL
+  format = "text" # or "json"
+}
+
+retention {
+  traces = "7d"
+}

@@ -10,7 +10,7 @@ mkdir -p "$out"
 fresh=$(mktemp "$out/.build-XXXXXX")
 trap 'rm -f "$fresh"' EXIT
 
-(cd "$source" && CGO_ENABLED=0 go build -trimpath -o "$fresh" .)
+(cd "$source" && go build -o "$fresh" .)
 described=$("$fresh" -describe)
 name=$(printf '%s\n' "$described" | sed -n 's/.*"name": *"\([^"]*\)".*/\1/p' | head -n 1)
 version=$(printf '%s\n' "$described" | sed -n 's/.*"version": *"\([^"]*\)".*/\1/p' | head -n 1)

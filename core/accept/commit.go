@@ -185,7 +185,7 @@ func (p *pending) submission(first core.RecordID) store.Submission {
 		status, body := key.Answer(p.accepted)
 		s.Key = &store.IdempotencyRecord{
 			Account: s.Account, Key: key.Value, BodyHash: key.BodyHash,
-			Status: status, Response: body, ExpiresAt: p.now.Add(p.keyTTL),
+			Status: status, Response: body, CreatedAt: p.now, ExpiresAt: p.now.Add(p.keyTTL),
 		}
 	}
 	return s

@@ -242,7 +242,12 @@ func hostInProcess(t *testing.T, runtime string) (host *exec.Cmd, plugin int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
+	t.Cleanup(func() {
+		_, _ = cmd.Process.Kill(), cmd.Wait()
+		for _, folder := range socketFolders(t, runtime) { // the next gateway would do it
+			_ = os.RemoveAll(folder)
+		}
+	})
 	if _, err := fmt.Fscan(out, &plugin); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,8 @@ const (
 //   - an attempt that the plugin surely did not get is retryable with core.CodeNotSent;
 //   - a message over the plugin's limit is rejected with CodeMessageTooLarge.
 //
-// The batch is split where the plugin's limits ask for it. Results is never called by two goroutines at
+// The batch is split where the plugin's limits ask for it. ctx should have a deadline, for a plugin
+// may take forever. Results is never called by two goroutines at
 // once and must not keep the slice.
 func (h *Host) Deliver(ctx context.Context, connector core.ConnectorID, batch []core.Delivery, results func([]core.Result)) {
 	c, ok := (*h.desired.Load())[connector]
@@ -105,6 +106,8 @@ type call struct {
 	open      int // without a result
 	expected  int // index of the item whose result probably comes next
 	started   time.Time
+
+	complained bool
 }
 
 func newCall(s *session, connector core.ConnectorID, batch []core.Delivery) *call {
@@ -156,10 +159,10 @@ func (c *call) take(given []*channelv1.Result) []core.Result {
 		switch {
 		case i < 0:
 			c.session.g.violations.foreign.Add(1)
-			c.session.g.log.Warn("plugin breaks the contract: a result for an attempt it was not given", "connector", c.connector, "attempt", truncateTo(r.GetAttemptId(), maxIDText))
+			c.complain("a result for an attempt that it was not given", r.GetAttemptId())
 		case c.answered[i]:
 			c.session.g.violations.repeated.Add(1)
-			c.session.g.log.Warn("plugin breaks the contract: a second result for an attempt", "connector", c.connector, "attempt", r.GetAttemptId())
+			c.complain("a second result for an attempt", r.GetAttemptId())
 		default:
 			c.answered[i] = true
 			c.open--
@@ -168,6 +171,14 @@ func (c *call) take(given []*channelv1.Result) []core.Result {
 		}
 	}
 	return known
+}
+
+// complain logs the first breach of the contract in a call; all of them are counted.
+func (c *call) complain(breach, attempt string) {
+	if !c.complained {
+		c.complained = true
+		c.session.g.log.Warn("plugin breaks the contract", "breach", breach, "connector", c.connector, "attempt", truncateTo(attempt, maxIDText))
+	}
 }
 
 // find returns the index of an attempt, -1 if the call does not have it. Plugins mostly answer in

@@ -13,7 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
-	goplugin_runner "github.com/hashicorp/go-plugin/runner"
+	pluginrunner "github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
@@ -83,7 +83,7 @@ func (p *process) config(l launch) *goplugin.ClientConfig {
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (goplugin_runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (pluginrunner.Runner, error) {
 			p.runner.socketDir = socketDir
 			p.runner.cmd.Env = append(inherit(l.env), cmd.Env...)
 			return p.runner, nil
@@ -217,7 +217,6 @@ type connections struct {
 	seen map[*grpc.ClientConn]struct{}
 }
 
-//nolint:revive // gRPC gives the signature
 func (c *connections) intercept(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	c.mu.Lock()
 	if c.seen == nil {

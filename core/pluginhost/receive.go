@@ -148,12 +148,23 @@ func (g *generation) toInbound(connector core.ConnectorID, m *channelv1.Inbound,
 	inbound := core.Inbound{
 		Connector: connector, DedupeKey: clean(m.GetDedupeKey(), maxIDText), ProviderID: clean(m.GetProviderId(), maxIDText),
 		From: clean(m.GetFrom(), maxIDText), To: clean(m.GetTo(), maxIDText), Text: clean(m.GetText(), maxMessageBytes),
-		Attributes: m.GetAttributes(), At: g.timeOf(m.GetAt(), now), ReceivedAt: now,
+		Attributes: cleanAll(m.GetAttributes()), At: g.timeOf(m.GetAt(), now), ReceivedAt: now,
 	}
 	if inbound.DedupeKey == "" {
 		inbound.DedupeKey = dedupeKey(inbound.ProviderID, inbound.From, inbound.To, inbound.Text, m.GetAt().AsTime().String())
 	}
 	return inbound
+}
+
+func cleanAll(attributes map[string]string) map[string]string {
+	if len(attributes) == 0 {
+		return nil
+	}
+	cleaned := make(map[string]string, len(attributes))
+	for name, value := range attributes {
+		cleaned[clean(name, maxIDText)] = clean(value, maxErrorText)
+	}
+	return cleaned
 }
 
 // timeOf reads a time by the provider's clock, now if there is none.

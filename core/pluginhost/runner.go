@@ -49,7 +49,7 @@ type runner struct {
 func newRunner(path string, stderr func(io.Reader), onStart func(pid int)) *runner {
 	r := &runner{
 		path: path, stderr: stderr, onStart: onStart,
-		cmd:   exec.Command(path), //nolint:noctx // the process outlives the call that starts it; process.end ends it
+		cmd:   exec.Command(path), // not bound to a context: it outlives the call that starts it
 		ended: make(chan struct{}), drained: make(chan struct{}),
 	}
 	r.cmd.Dir = filepath.Dir(path)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -48,52 +49,72 @@ func parseSchema(text []byte) (*schema, error) {
 	return &schema{root: root}, nil
 }
 
-// maxSchemaDepth ends the search in schemas that refer to themselves.
-const maxSchemaDepth = 32
-
 // secrets returns the values of the fields of config that the schema marks with "x-secret".
 func (s *schema) secrets(config []byte) []string {
 	var value any
 	if s == nil || json.Unmarshal(config, &value) != nil {
 		return nil
 	}
-	return s.collect(nil, s.root, value, maxSchemaDepth)
+	return s.collect(nil, []any{s.root}, value)
 }
 
-func (s *schema) collect(found []string, node, value any, depth int) []string {
-	rules, ok := node.(map[string]any)
-	if !ok || depth == 0 {
-		return found
-	}
-	if rules["x-secret"] == true {
-		return texts(found, value)
-	}
-	if ref, ok := rules["$ref"].(string); ok {
-		found = s.collect(found, s.resolve(ref), value, depth-1)
-	}
-	for _, word := range []string{"allOf", "anyOf", "oneOf"} {
-		if branches, ok := rules[word].([]any); ok {
-			for _, branch := range branches {
-				found = s.collect(found, branch, value, depth-1)
-			}
+// collect adds the secrets in a value to which all of nodes apply. It goes down the value, so it ends
+// also where the schema refers to itself.
+func (s *schema) collect(found []string, nodes []any, value any) []string {
+	rules := s.expand(nodes)
+	for _, r := range rules {
+		if r["x-secret"] == true {
+			return texts(found, value)
 		}
 	}
 	switch value := value.(type) {
 	case map[string]any:
-		properties, _ := rules["properties"].(map[string]any)
 		for name, field := range value {
-			if property, ok := properties[name]; ok {
-				found = s.collect(found, property, field, depth-1)
-			} else {
-				found = s.collect(found, rules["additionalProperties"], field, depth-1)
+			var inner []any
+			for _, r := range rules {
+				properties, _ := r["properties"].(map[string]any)
+				if property, ok := properties[name]; ok {
+					inner = append(inner, property)
+				} else {
+					inner = append(inner, r["additionalProperties"])
+				}
 			}
+			found = s.collect(found, inner, field)
 		}
 	case []any:
+		var inner []any
+		for _, r := range rules {
+			inner = append(inner, r["items"])
+		}
 		for _, element := range value {
-			found = s.collect(found, rules["items"], element, depth-1)
+			found = s.collect(found, inner, element)
 		}
 	}
 	return found
+}
+
+// expand lists nodes and all that they refer to for the same value, each once.
+func (s *schema) expand(nodes []any) []map[string]any {
+	var rules []map[string]any
+	seen := map[uintptr]struct{}{}
+	for len(nodes) > 0 {
+		r, ok := nodes[0].(map[string]any)
+		nodes = nodes[1:]
+		identity := reflect.ValueOf(r).Pointer()
+		if _, known := seen[identity]; !ok || known {
+			continue
+		}
+		seen[identity] = struct{}{}
+		rules = append(rules, r)
+		if ref, ok := r["$ref"].(string); ok {
+			nodes = append(nodes, s.resolve(ref))
+		}
+		for _, word := range []string{"allOf", "anyOf", "oneOf"} {
+			branches, _ := r[word].([]any)
+			nodes = append(nodes, branches...)
+		}
+	}
+	return rules
 }
 
 // resolve follows a reference within the schema, e.g. "#/$defs/tls".

@@ -65,7 +65,6 @@ func (s *stderrLog) emit(text string, inPanic bool) {
 		for i, a := range e.attrs {
 			e.attrs[i].Value = slog.StringValue(s.redactor.redact(a.Value.String()))
 		}
-		//nolint:sloglint // the message is the plugin's
 		s.log.LogAttrs(context.Background(), e.level, truncate(s.redactor.redact(e.message)), e.attrs...)
 		return
 	}
@@ -73,7 +72,7 @@ func (s *stderrLog) emit(text string, inPanic bool) {
 	if inPanic {
 		level = slog.LevelError
 	}
-	s.log.Log(context.Background(), level, truncate(text)) //nolint:sloglint // the message is the plugin's
+	s.log.Log(context.Background(), level, truncate(text))
 }
 
 // entry is one line that hclog wrote as JSON.

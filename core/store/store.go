@@ -68,7 +68,8 @@ type Intake interface {
 	// Accept commits submissions together with their outbox envelopes, and returns the envelopes and,
 	// for each submission, nil or ErrKeyTaken. A submission whose key is taken is left out; the others
 	// are committed. Messages with a NextAttempt are scheduled and in no envelope. Envelopes hold up to
-	// core.MaxEnvelope messages of one channel and lane, in the order given.
+	// core.MaxEnvelope messages of one channel and lane, in the order given. The status of a message
+	// follows from NextAttempt; what else belongs to later steps is not looked at.
 	Accept(ctx context.Context, submissions []Submission) ([]core.Envelope, []error, error)
 	// FindKey returns the answer remembered for a key, or NotFound; an expired one is not found.
 	FindKey(ctx context.Context, account core.AccountID, key string, now time.Time) (IdempotencyRecord, error)
@@ -86,7 +87,8 @@ type Outbox interface {
 	Published(ctx context.Context, envelopes []int64) error
 	// Requeue writes new outbox envelopes for queued messages with an id above after that wait for
 	// nothing but the queue, for a queue that has lost its content. It returns them and the last id
-	// it looked at; no envelope and the same id mean that there are no more.
+	// it looked at; no envelope and the same id mean that there are no more. Messages in an envelope
+	// that is in the outbox already are left out: it will be published anyway.
 	Requeue(ctx context.Context, after core.RecordID, limit int) ([]core.Envelope, core.RecordID, error)
 }
 
@@ -97,8 +99,8 @@ type Claim struct {
 	Connector core.ConnectorID
 }
 
-// Transition is what becomes of one claimed message. It counts only while the message is sending with
-// the same attempt.
+// Transition is what becomes of one claimed message. It counts only while the message is sending, or
+// uncertain, with the same attempt.
 type Transition struct {
 	Record      core.RecordID
 	Attempt     int
@@ -133,7 +135,8 @@ type Dispatch interface {
 	Claim(ctx context.Context, claims []Claim, now, lease time.Time) ([]bool, error)
 	// Record stores the ends of attempts and says for each whether it counted. One that came too late
 	// is kept in the message's history as evidence and changes nothing else. A receipt that waited for
-	// one of the provider's ids is applied at once; the trace gets it from Applied.
+	// the attempt or for one of the provider's ids is applied at once, even if the message would be
+	// queued for a further attempt; the trace gets it from Applied.
 	Record(ctx context.Context, transitions []Transition, now time.Time) ([]bool, []Applied, error)
 	// Postpone gives queued messages a time before which they are not tried.
 	Postpone(ctx context.Context, postponements []Postponement, now time.Time) error
@@ -143,8 +146,8 @@ type Dispatch interface {
 
 // Lapsed is a message whose lease ran out, or whose uncertainty is due for another look.
 type Lapsed struct {
-	Message     core.Message
-	ProviderIDs []string // of the latest attempt, where known
+	Message     core.Message // without content
+	ProviderIDs []string     // of the latest attempt, where known
 	StartedAt   time.Time
 }
 
@@ -186,8 +189,9 @@ type Applied struct {
 type Receipts interface {
 	// SaveReceipts stores receipts durably and applies those that find their message: by connector
 	// and provider id, or by record and attempt. A repeat of a dedupe key changes nothing and is not
-	// returned. A receipt without a match waits for its message until it is purged. A message of several
-	// parts is delivered when every part is, and undelivered when one is.
+	// returned. A receipt without a match waits for its message until it is purged, and so does one about
+	// an attempt that still runs. A message of several parts is delivered when every part is, and
+	// undelivered when one is. That an attempt before the latest was not delivered changes nothing.
 	SaveReceipts(ctx context.Context, receipts []core.Receipt) ([]Applied, error)
 	// SaveInbound stores inbound messages; a repeat of a dedupe key is dropped.
 	SaveInbound(ctx context.Context, inbound []core.Inbound) error
@@ -216,10 +220,12 @@ type Messages interface {
 	// Batch returns a batch and how many of its messages are in each status.
 	Batch(ctx context.Context, account core.AccountID, id core.BatchID) (core.Batch, map[core.Status]int, error)
 	// Cancel cancels a message that is still scheduled or queued, or with a batch id all of a batch
-	// that are. It returns how many it canceled; canceling nothing of what exists is not an error.
+	// that are. It returns how many it canceled; canceling nothing of what exists is not an error, and
+	// does not mark the batch.
 	Cancel(ctx context.Context, account core.AccountID, what Target, now time.Time) (int, error)
 	// Retry gives a message that failed, expired, was undelivered or is uncertain a new round of budget
-	// attempts and returns its envelope. Any other status is a KindConflict error. An uncertain one becomes doubtful.
+	// attempts and returns its envelope. Any other status is a KindConflict error. An uncertain one becomes
+	// doubtful; an ExpireAt that has passed is dropped.
 	Retry(ctx context.Context, account core.AccountID, id core.RecordID, budget int, now time.Time) (core.Envelope, error)
 }
 

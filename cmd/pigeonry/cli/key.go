@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -106,7 +107,7 @@ func printKeys(out io.Writer, keys []core.Key) error {
 		case !k.InForce(now):
 			state = "expired"
 		}
-		fmt.Fprintf(w, "%d\t%s…\t%s\t%s\t%s\t%s\n", k.ID, k.Hint, k.Name, k.CreatedAt.Local().Format(time.DateTime), expires, state)
+		fmt.Fprintf(w, "%d\t%s…\t%s\t%s\t%s\t%s\n", k.ID, strings.TrimRight(k.Hint, "…"), k.Name, k.CreatedAt.Local().Format(time.DateTime), expires, state)
 	}
 	return w.Flush()
 }

@@ -84,7 +84,9 @@ func (r *refusal) Error() string {
 		b.WriteString(": " + r.Message)
 	}
 	for _, f := range r.Errors {
-		fmt.Fprintf(&b, "\n  %s: %s", f.Field, f.Reason)
+		if line := f.Field + ": " + f.Reason; line != r.Message {
+			b.WriteString("\n  " + line)
+		}
 	}
 	if r.RequestId != "" {
 		fmt.Fprintf(&b, "\n  request %s in the gateway's log", r.RequestId)

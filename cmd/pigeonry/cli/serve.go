@@ -32,7 +32,7 @@ account "default", which is created if absent.`,
 			}
 			logger := newLogger(cmd.ErrOrStderr(), s.Log)
 			for _, warning := range s.Warnings {
-				logger.WarnContext(cmd.Context(), "settings: "+warning) //nolint:sloglint // the warning is the message
+				logger.WarnContext(cmd.Context(), "settings", "warning", warning)
 			}
 			return p.Gateway.Serve(cmd.Context(), s, logger)
 		},

@@ -129,7 +129,7 @@ connector "sms" "main" { plugin = "sms" }
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("want %+v\nhave %+v", want, c)
 	}
-	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainHold || d.Timeout != 30*time.Second || len(d.Config) != 0 {
+	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainRetry || d.Timeout != 30*time.Second || len(d.Config) != 0 {
 		t.Errorf("defaults of a connector: %+v", d)
 	}
 }

@@ -161,7 +161,7 @@ func defaults(executable string) map[string]any {
 // connectorDefaults is what a connector block need not say.
 func connectorDefaults() Connector {
 	return Connector{
-		Weight: 1, OnUncertain: UncertainHold, Timeout: 30 * time.Second,
+		Weight: 1, OnUncertain: UncertainRetry, Timeout: 30 * time.Second,
 		Retry: Retry{FirstDelay: time.Second, MaxDelay: 5 * time.Minute},
 	}
 }

@@ -106,7 +106,7 @@ func (s *Store) Finish(ctx context.Context, records []core.RecordID, status core
 	}
 	return s.write(ctx, "finish messages", len(records), func(c conn) error {
 		for _, id := range records {
-			if err := finish(c, id, core.StatusQueued, status, cause, now); err != nil {
+			if err := finish(c, id, ending{from: core.StatusQueued, to: status, cause: cause, at: now}); err != nil {
 				return err
 			}
 		}
@@ -114,9 +114,17 @@ func (s *Store) Finish(ctx context.Context, records []core.RecordID, status core
 	})
 }
 
-// finish ends a message that no attempt will be made for, if it still has the status it is thought to have.
-func finish(c conn, id core.RecordID, from, to core.Status, cause *core.SendError, now time.Time) error {
-	waits, err := c.prepare("SELECT 1 FROM message_records WHERE id = ? AND status = ?").int(int64(id)).text(string(from)).first(func(*row) {})
+// ending is the end of a message that no attempt will be made for.
+type ending struct {
+	from, to core.Status
+	cause    *core.SendError
+	at       time.Time
+}
+
+// finish ends a message, if it still has the status it is thought to have.
+func finish(c conn, id core.RecordID, e ending) error {
+	waits, err := c.prepare("SELECT 1 FROM message_records WHERE id = ? AND status = ?").
+		int(int64(id)).text(string(e.from)).first(func(*row) {})
 	if err != nil || !waits {
 		return err
 	}
@@ -125,6 +133,6 @@ func finish(c conn, id core.RecordID, from, to core.Status, cause *core.SendErro
 	}
 	_, err = c.prepare(`UPDATE message_records SET status = ?, error_code = ?, error_provider_code = ?, error_message = ?, error_fault = ?,
 		next_attempt_at = NULL, wake_at = NULL, updated_at = ? WHERE id = ?`).
-		text(string(to)).error(cause).time(now).int(int64(id)).run()
+		text(string(e.to)).error(e.cause).time(e.at).int(int64(id)).run()
 	return err
 }

@@ -38,7 +38,12 @@ func explain(what string, err error) error {
 
 // reasonOf says in words what an error of SQLite means, and whose problem it is.
 func reasonOf(err error) (string, core.Kind) {
-	switch sqlite.ErrCode(err).ToPrimary() {
+	code := sqlite.ErrCode(err)
+	var migrating interface{ Code() int } // an error of the driver that goose uses
+	if errors.As(err, &migrating) {
+		code = sqlite.ResultCode(migrating.Code())
+	}
+	switch code.ToPrimary() {
 	case sqlite.ResultFull:
 		return "the disk is full", core.KindUnavailable
 	case sqlite.ResultIOErr:

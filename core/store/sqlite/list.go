@@ -87,21 +87,21 @@ func before(f store.Filter) core.RecordID {
 // listIndex chooses the index that leaves the fewest rows to read, and the condition by which SQLite sees
 // that a partial one holds them.
 func listIndex(f store.Filter) (index, condition string) {
-	const any = "? IS NOT NULL"
+	const all = "? IS NOT NULL"
 	switch {
 	case f.Recipient != "":
 		return "message_records_recipient", "r.recipient_block = ?"
 	case f.Batch != 0:
-		return "message_records_batch", any
+		return "message_records_batch", all
 	case f.Status == core.StatusQueued || f.Status == core.StatusSending:
-		return "message_records_open", any + " AND r.status IN ('queued', 'sending')"
+		return "message_records_open", all + " AND r.status IN ('queued', 'sending')"
 	case f.Status != "" && f.Status != core.StatusSent && !f.Status.Success():
 		return "message_records_status",
-			any + " AND (r.status = 'scheduled' OR r.status = 'uncertain' OR r.status = 'failed' OR r.status = 'expired'" +
+			all + " AND (r.status = 'scheduled' OR r.status = 'uncertain' OR r.status = 'failed' OR r.status = 'expired'" +
 				" OR r.status = 'canceled' OR r.status = 'undelivered')"
 	case f.Template != 0:
-		return "message_records_template", any
+		return "message_records_template", all
 	default:
-		return "message_records_account", any
+		return "message_records_account", all
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // migrate brings the schema of the file up to date.
 func migrate(ctx context.Context, path string) error {
-	return withSchema(ctx, path, func(p *goose.Provider) error {
+	return withSchema(path, func(p *goose.Provider) error {
 		if err := compare(ctx, p, false); err != nil {
 			return err
 		}
@@ -25,10 +25,11 @@ func migrate(ctx context.Context, path string) error {
 
 // checkSchema fails unless the schema of the file is the one that this version knows.
 func checkSchema(ctx context.Context, path string) error {
-	return withSchema(ctx, path, func(p *goose.Provider) error { return compare(ctx, p, true) })
+	return withSchema(path, func(p *goose.Provider) error { return compare(ctx, p, true) })
 }
 
-func withSchema(ctx context.Context, path string, f func(*goose.Provider) error) (err error) {
+// withSchema opens the file for goose.
+func withSchema(path string, f func(*goose.Provider) error) (err error) {
 	db, err := sql.Open("sqlite", uri(path)+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 	if err != nil {
 		return err

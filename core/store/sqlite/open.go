@@ -72,7 +72,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s.close = sync.OnceValue(s.end)
 	defer func() {
 		if err != nil {
-			err = errors.Join(explain("open "+o.Path, err), s.end())
+			err = errors.Join(fmt.Errorf("database %s: %w", o.Path, explain("open", err)), s.end())
 		}
 	}()
 	if err := s.prepare(ctx, o); err != nil {
@@ -86,7 +86,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s.readers, err = sqlitex.NewPool(uri(o.Path), sqlitex.PoolOptions{
 		Flags: sqlite.OpenReadOnly | sqlite.OpenURI, PoolSize: readers,
 		PrepareConn: func(c *sqlite.Conn) error {
-			return configure(conn{c}, "busy_timeout", int(busyTimeout.Milliseconds()), "cache_size", -readerCache)
+			return configure(conn{c}, pragma{"cache_size", -readerCache})
 		},
 	})
 	if err != nil {
@@ -198,23 +198,25 @@ func openWriting(path string) (conn, error) {
 		return conn{}, err
 	}
 	c := conn{raw}
-	err = configure(c,
-		"busy_timeout", int(busyTimeout.Milliseconds()), "synchronous", 2 /* FULL */, "cache_size", -writerCache,
-		"wal_autocheckpoint", walPages, "journal_size_limit", walKeep, "temp_store", 2 /* memory */)
+	err = configure(c, pragma{"synchronous", 2 /* FULL */}, pragma{"cache_size", -writerCache},
+		pragma{"wal_autocheckpoint", walPages}, pragma{"journal_size_limit", walKeep}, pragma{"temp_store", 2 /* memory */})
 	if err != nil {
 		return conn{}, errors.Join(err, raw.Close())
 	}
 	return c, nil
 }
 
-// configure sets pragmas, given as names and values in turn.
-func configure(c conn, pragmas ...any) error {
-	for i := 0; i < len(pragmas); i += 2 {
-		if pragmas[i] == "busy_timeout" {
-			c.SetBusyTimeout(time.Duration(pragmas[i+1].(int)) * time.Millisecond)
-			continue
-		}
-		if err := c.exec(fmt.Sprintf("PRAGMA %s = %v", pragmas[i], pragmas[i+1])); err != nil {
+// pragma is a setting of a connection, see https://sqlite.org/pragma.html.
+type pragma struct {
+	name  string
+	value int
+}
+
+// configure sets how long a connection waits for a lock, and pragmas.
+func configure(c conn, pragmas ...pragma) error {
+	c.SetBusyTimeout(busyTimeout)
+	for _, p := range pragmas {
+		if err := c.exec(fmt.Sprintf("PRAGMA %s = %d", p.name, p.value)); err != nil {
 			return err
 		}
 	}

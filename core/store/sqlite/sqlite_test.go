@@ -4,14 +4,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
 	"github.com/pigeonry/pigeonry/core/store/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, path string) *sqlite.Store {
 	t.Helper()
@@ -24,6 +20,9 @@ func open(t *testing.T, path string) *sqlite.Store {
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Factory{
-		Open: func(t *testing.T) store.Store { return open(t, filepath.Join(t.TempDir(), "test.db")) },
+		Open: func(t *testing.T) store.Store {
+			t.Helper()
+			return open(t, filepath.Join(t.TempDir(), "test.db"))
+		},
 	})
 }

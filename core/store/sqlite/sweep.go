@@ -63,10 +63,6 @@ func (w *waker) due(limit int) ([]store.Lapsed, error) {
 	return rows, err
 }
 
-var expiredError = core.SendError{
-	Code: core.CodeExpired, Message: "expire_at passed before the message was sent", Fault: core.FaultMessage,
-}
-
 func (w *waker) wake(l *store.Lapsed) error {
 	m := &l.Message
 	switch {
@@ -74,8 +70,9 @@ func (w *waker) wake(l *store.Lapsed) error {
 		return w.leaseAnew(l)
 	case m.Expired(w.now):
 		w.woken.Expired = append(w.woken.Expired, m.ID)
-		cause := expiredError
-		return finish(w.conn, m.ID, m.Status, core.StatusExpired, &cause, w.now)
+		return finish(w.conn, m.ID, ending{from: m.Status, to: core.StatusExpired, at: w.now, cause: &core.SendError{
+			Code: core.CodeExpired, Message: "expire_at passed before the message was sent", Fault: core.FaultMessage,
+		}})
 	default:
 		w.pack.add(m.Channel, m.Lane(), m.ID, w.now)
 		_, err := w.conn.prepare(`UPDATE message_records SET status = 'queued', next_attempt_at = NULL, wake_at = expire_at, updated_at = ?

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 
 	"zombiezen.com/go/sqlite"
 
@@ -66,7 +65,7 @@ func (s *Store) writeTemplate(ctx context.Context, what string, t core.Template,
 		refused = notFoundUnless(found, "template", err)
 		return err
 	})
-	if err = errors.Join(err); err == nil {
+	if err == nil {
 		err = refused
 	}
 	if err != nil {

@@ -150,46 +150,47 @@ func (w *writer) group(ops []*operation) {
 	if len(ops) == 0 {
 		return
 	}
-	err := w.commit(ops...)
-	if err == nil || len(ops) == 1 || isCommitError(err) {
+	failed, err := w.commit(ops...)
+	if failed == nil || len(ops) == 1 {
 		for _, op := range ops {
 			op.done <- answer(op, err)
 		}
 		return
 	}
 	for _, op := range ops {
-		op.done <- answer(op, w.commit(op))
+		_, err := w.commit(op)
+		op.done <- answer(op, err)
 	}
 }
 
 // answer is what the caller of an operation gets to see.
 func answer(op *operation, err error) error {
-	if isCommitError(err) {
+	if _, ok := errors.AsType[*commitError](err); ok {
 		return unknown(op.what, err)
 	}
 	return explain(op.what, err)
 }
 
-// commit runs operations in one transaction.
-func (w *writer) commit(ops ...*operation) error {
+// commit runs operations in one transaction. If one of them failed, it returns that one too.
+func (w *writer) commit(ops ...*operation) (*operation, error) {
 	if _, err := w.conn.prepare("BEGIN IMMEDIATE").run(); err != nil {
-		return err
+		return nil, err
 	}
 	for _, op := range ops {
 		if err := op.run(w.conn); err != nil {
 			w.rollback()
-			return err
+			return op, err
 		}
 	}
 	_, err := w.conn.prepare("COMMIT").run()
 	if err == nil {
-		return nil
+		return nil, nil
 	}
 	w.rollback()
 	if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultIOErr {
-		return &commitError{err}
+		err = &commitError{err}
 	}
-	return err
+	return nil, err
 }
 
 // rollback ends the transaction, unless SQLite did so itself when an operation failed.
@@ -206,8 +207,3 @@ type commitError struct{ cause error }
 func (e *commitError) Error() string { return "commit: " + e.cause.Error() }
 
 func (e *commitError) Unwrap() error { return e.cause }
-
-func isCommitError(err error) bool {
-	var e *commitError
-	return errors.As(err, &e)
-}

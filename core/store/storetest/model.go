@@ -17,6 +17,7 @@ import (
 // page, and compares them after every step: whatever interleaving of claims, ends, receipts, sweeps and
 // steering, both are to agree.
 func testModel(t *testing.T, f Factory) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := f.Open(t)
 		defer func() { _ = s.Close() }()

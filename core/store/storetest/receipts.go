@@ -138,7 +138,7 @@ var receiptTests = []test{
 	}},
 	{"a receipt that comes before the attempt's end waits and is applied with it", func(f *fixture) {
 		for _, early := range []func(core.RecordID) core.Receipt{
-			func(id core.RecordID) core.Receipt { return receipt("early", core.ReceiptDelivered) },
+			func(core.RecordID) core.Receipt { return receipt("early", core.ReceiptDelivered) },
 			func(id core.RecordID) core.Receipt { return echoed(id, 1, core.ReceiptDelivered) },
 		} {
 			id := f.sending()
@@ -267,6 +267,11 @@ var partTests = []test{
 		f.receipts(receipt("b", core.ReceiptDelivered))
 		f.wantStatus(id, core.StatusDelivered)
 		f.receipts(receipt("b", core.ReceiptRead))
+		f.wantStatus(id, core.StatusRead)
+	}},
+	{"what was heard of a part does not go back", func(f *fixture) {
+		id := f.sent("a", "b")
+		f.receipts(receipt("a", core.ReceiptRead), receipt("a", core.ReceiptDelivered), receipt("b", core.ReceiptRead))
 		f.wantStatus(id, core.StatusRead)
 	}},
 	{"early receipts of parts wait for all of them", func(f *fixture) {

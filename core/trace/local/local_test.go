@@ -28,12 +28,14 @@ func open(t testing.TB, path string, buffer int) *local.Store {
 
 func TestFile(t *testing.T) {
 	tracetest.Run(t, tracetest.Factory{Open: func(t *testing.T, buffer int) trace.Store {
+		t.Helper()
 		return open(t, filepath.Join(t.TempDir(), "traces.db"), buffer)
 	}})
 }
 
 func TestMemory(t *testing.T) {
 	tracetest.Run(t, tracetest.Factory{Open: func(t *testing.T, buffer int) trace.Store {
+		t.Helper()
 		return open(t, ":memory:", buffer)
 	}})
 }

@@ -104,6 +104,7 @@ func wantNodes(t *testing.T, s trace.Store, account core.AccountID, id core.Trac
 }
 
 func testOrder(t *testing.T, s trace.Store) {
+	t.Helper()
 	x := id(t0, 1)
 	running := core.Node{Name: core.NodeSend, Attempt: 2, Start: t0.Add(time.Microsecond), Status: core.NodePending}
 	s.Record(entry(x, node(core.NodeQueue, 1), node(core.NodeProcess, 1)), entry(id(t0, 2), node(core.NodeQueue, 1)))
@@ -115,6 +116,7 @@ func testOrder(t *testing.T, s trace.Store) {
 }
 
 func testUnknown(t *testing.T, s trace.Store) {
+	t.Helper()
 	s.Record(entry("not a trace id", node(core.NodeQueue, 1)))
 	s.Record()
 	flush(t, s)
@@ -123,6 +125,7 @@ func testUnknown(t *testing.T, s trace.Store) {
 }
 
 func testIsolation(t *testing.T, s trace.Store) {
+	t.Helper()
 	s.Record(entry(id(t0, 1), node(core.NodeQueue, 1)))
 	flush(t, s)
 	wantNodes(t, s, account+1, id(t0, 1))
@@ -130,6 +133,7 @@ func testIsolation(t *testing.T, s trace.Store) {
 }
 
 func testPurge(t *testing.T, s trace.Store) {
+	t.Helper()
 	old, young := id(t0, 1), id(t0.Add(time.Hour), 1)
 	s.Record(entry(old, node(core.NodeQueue, 1)), entry(young, node(core.NodeQueue, 1)))
 	flush(t, s)
@@ -143,6 +147,7 @@ func testPurge(t *testing.T, s trace.Store) {
 }
 
 func testPurgeMany(t *testing.T, s trace.Store) {
+	t.Helper()
 	const n = 12_345
 	for i := range n {
 		s.Record(entry(id(t0, i%4000), node(core.NodeQueue, i)))
@@ -160,6 +165,7 @@ func testPurgeMany(t *testing.T, s trace.Store) {
 }
 
 func testConcurrent(t *testing.T, s trace.Store) {
+	t.Helper()
 	const writers, each = 8, 200
 	var wg sync.WaitGroup
 	for w := range writers {
@@ -190,6 +196,7 @@ func testConcurrent(t *testing.T, s trace.Store) {
 }
 
 func testClosed(t *testing.T, s trace.Store) {
+	t.Helper()
 	closeStore(t, s)
 	s.Record(entry(id(t0, 1), node(core.NodeQueue, 1)))
 	if d := s.Dropped(); d != 1 {
@@ -201,6 +208,7 @@ func testClosed(t *testing.T, s trace.Store) {
 }
 
 func testPressure(t *testing.T, s trace.Store) {
+	t.Helper()
 	entries := make([]trace.Entry, 1000)
 	for i := range entries {
 		entries[i] = entry(id(t0, 1), node(core.NodeQueue, i))
