@@ -131,13 +131,26 @@ func (s *subject) stop() error {
 func (s *subject) rss() (gateway, all float64) {
 	gateway = residentMB(s.command.Process.Pid)
 	all = gateway
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.command.Process.Pid, s.command.Process.Pid))
-	for _, child := range strings.Fields(string(children)) {
-		if pid, err := strconv.Atoi(child); err == nil {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		if pid, parent := parentOf(path); parent == s.command.Process.Pid {
 			all += residentMB(pid)
 		}
 	}
 	return gateway, all
+}
+
+// parentOf reads a process and its parent from /proc/<pid>/stat: "pid (name) state parent …".
+func parentOf(path string) (pid, parent int) {
+	b, _ := os.ReadFile(path) // it may have ended
+	head, tail, found := strings.Cut(string(b), " (")
+	fields := strings.Fields(tail[strings.LastIndexByte(tail, ')')+1:])
+	if !found || len(fields) < 2 {
+		return 0, 0
+	}
+	pid, _ = strconv.Atoi(head)
+	parent, _ = strconv.Atoi(fields[1])
+	return pid, parent
 }
 
 func residentMB(pid int) float64 {

@@ -69,6 +69,10 @@ type Dispatcher struct {
 	channels   map[string]*channel
 	ctx        context.Context // of Run; nil before
 	running    sync.WaitGroup
+
+	// stopping ends when Drain begins: what has not been claimed goes back to the queue.
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 // New returns a dispatcher without connectors; Configure names them and Run makes it work.
@@ -79,7 +83,11 @@ func New(o Options) *Dispatcher {
 	if o.MaxAge == 0 {
 		o.MaxAge = 72 * time.Hour
 	}
-	return &Dispatcher{o: o, connectors: map[core.ConnectorID]*connector{}, channels: map[string]*channel{}}
+	stopping, stop := context.WithCancel(context.Background())
+	return &Dispatcher{
+		o: o, connectors: map[core.ConnectorID]*connector{}, channels: map[string]*channel{},
+		stopping: stopping, stop: stop,
+	}
 }
 
 // Configure sets the connectors there are. One that stays keeps its breaker and what is in flight. The
@@ -142,8 +150,10 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	d.running.Wait()
 }
 
-// Drain waits for deliveries under way until ctx ends, then cuts them off. Call it after Run returned.
+// Drain waits for deliveries under way until ctx ends, then cuts them off. What has not been claimed goes
+// back to the queue at once. Call it after Run returned.
 func (d *Dispatcher) Drain(ctx context.Context) error {
+	d.stop()
 	d.mu.Lock()
 	channels := make([]*channel, 0, len(d.channels))
 	for _, ch := range d.channels {

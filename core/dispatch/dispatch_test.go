@@ -396,6 +396,24 @@ func TestRateIsKept(t *testing.T) {
 	}
 }
 
+// A stop does not wait for what a slow connector would take hours for: it stays in the store.
+func TestDrainGivesBackWhatIsNotClaimed(t *testing.T) {
+	c := newCarrier("sms/a")
+	r := newRig(t, c, dispatch.Policy{ID: "sms/a", Rate: 1})
+	first := make(chan struct{}, 3000)
+	c.deliver = func(context.Context, core.ConnectorID, core.Delivery) core.Result {
+		first <- struct{}{}
+		return accepted()
+	}
+	r.send("sms", 3000, nil)
+	<-first
+	began := time.Now()
+	r.stop() // fails the test if it does not drain
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
 // A worker died between claim and result: after its lease the message is uncertain and, as the policy says,
 // sent again with the mark.
 func TestLapsedClaimIsTakenUp(t *testing.T) {

@@ -22,6 +22,10 @@ const (
 // work is what one worker does with one envelope, from its arrival to its acknowledgement.
 func (d *Dispatcher) work(ctx context.Context, ch *channel, received queue.Received) {
 	taken := time.Now()
+	if d.stopping.Err() != nil {
+		d.giveBack(ctx, received)
+		return
+	}
 	messages, err := d.load(ctx, received.Records)
 	if err != nil {
 		d.giveBack(ctx, received)
@@ -126,6 +130,7 @@ func (d *Dispatcher) postpone(ctx context.Context, p []store.Postponement) {
 func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 	hold, cancel := context.WithDeadline(ctx, taken.Add(holdTime))
 	defer cancel()
+	defer context.AfterFunc(d.stopping, cancel)()
 	for left := s.messages; len(left) > 0; {
 		n, err := s.connector.acquire(hold, min(len(left), s.connector.batchSize()))
 		if err != nil {

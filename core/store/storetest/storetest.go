@@ -19,7 +19,7 @@ import (
 
 // Factory makes the stores that the suite tests.
 type Factory struct {
-	// Open returns a store on an empty database of its own. The suite closes it.
+	// Open returns a store on an empty database of its own. The suite closes it, and opens several at a time.
 	Open func(t *testing.T) store.Store
 	// Another opens a second store on the database of s, as a second gateway would. It is nil where the
 	// technology lets only one process have a database.
@@ -51,12 +51,16 @@ func Run(t *testing.T, f Factory) {
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
 			for _, x := range g.tests {
 				t.Run(x.holds, func(t *testing.T) { x.run(newFixture(t, f)) })
 			}
 		})
 	}
-	t.Run("Model", func(t *testing.T) { testModel(t, f) })
+	t.Run("Model", func(t *testing.T) {
+		t.Parallel()
+		testModel(t, f)
+	})
 }
 
 // test says what holds and checks it on an empty store.
