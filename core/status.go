@@ -75,7 +75,8 @@ func (s Status) Retryable() bool {
 // transitions lists, for each status, those that may follow it.
 var transitions = map[Status][]Status{
 	StatusScheduled: {StatusQueued, StatusCanceled, StatusExpired},
-	StatusQueued:    {StatusSending, StatusCanceled, StatusExpired, StatusFailed},
+	// A late receipt for an earlier attempt spares the message the next one.
+	StatusQueued: {StatusSending, StatusCanceled, StatusExpired, StatusFailed, StatusDelivered, StatusRead},
 	StatusSending: {
 		StatusQueued, StatusSent, StatusFailed, StatusExpired, StatusUncertain,
 		StatusUndelivered, StatusDelivered, StatusRead,

@@ -96,7 +96,8 @@ func (s *server) createTemplate(c *gin.Context, t core.Template, record *store.I
 	}
 	if record != nil {
 		record.Status, record.Response = http.StatusCreated, body
-		record.ExpiresAt = time.Now().Add(s.o.KeyTTL)
+		record.CreatedAt = time.Now()
+		record.ExpiresAt = record.CreatedAt.Add(s.o.KeyTTL)
 		if err := s.o.Idempotency.Save(ctx, *record); err != nil {
 			s.o.Logger.WarnContext(ctx, "api: the answer to an Idempotency-Key is not remembered",
 				"request_id", callOf(c).id, "error", err)

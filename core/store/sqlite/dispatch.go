@@ -101,7 +101,7 @@ func (s *Store) Postpone(ctx context.Context, postponements []store.Postponement
 
 // Finish implements store.Dispatch.
 func (s *Store) Finish(ctx context.Context, records []core.RecordID, status core.Status, cause *core.SendError, now time.Time) error {
-	if !core.StatusQueued.CanBecome(status) || status == core.StatusSending {
+	if status != core.StatusExpired && status != core.StatusFailed {
 		return core.Errorf(core.KindInternal, "a queued message cannot end as %q", status)
 	}
 	return s.write(ctx, "finish messages", len(records), func(c conn) error {

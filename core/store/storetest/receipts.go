@@ -201,6 +201,19 @@ var receiptTests = []test{
 		f.wantStatus(id, core.StatusDelivered)
 		f.wantNextWake(time.Time{})
 	}},
+	{"a late receipt spares a queued message its next attempt", func(f *fixture) {
+		id := f.sending()
+		end := again(id, 1, at(time.Hour))
+		end.ProviderIDs, end.ExpectReceipts = []string{"first"}, true
+		f.record(t0, end)
+		f.wantStatus(id, core.StatusQueued)
+		f.receipts(receipt("first", core.ReceiptDelivered))
+		f.wantStatus(id, core.StatusDelivered)
+		f.wantNextWake(time.Time{})
+		won, err := f.Claim(f.ctx, []store.Claim{{Record: id, Attempt: 2, Connector: connector}}, at(2*time.Hour), at(3*time.Hour))
+		f.check("Claim", err)
+		equal(f, "claimed again", won[0], false)
+	}},
 	{"a late end makes its provider ids known", func(f *fixture) {
 		id := f.sending()
 		f.record(t0, again(id, 1, at(time.Second)))

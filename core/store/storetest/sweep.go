@@ -53,7 +53,7 @@ var waitingTests = []test{
 		equal(f, "its error", attempts[0].Error.Code, "busy")
 		f.wantNextWake(time.Time{})
 	}},
-	{"a queued message ends only as what it may become", func(f *fixture) {
+	{"a message that nobody tried ends only as expired or failed", func(f *fixture) {
 		id := f.queued()
 		for _, status := range []core.Status{core.StatusSent, core.StatusSending, core.StatusDelivered} {
 			if err := f.Finish(f.ctx, []core.RecordID{id}, status, nil, t0); err == nil {
