@@ -69,8 +69,7 @@ func NotFound(what string) *Error { return Errorf(KindNotFound, "%s not found", 
 
 // KindOf returns the kind of err, KindInternal if it carries none.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return KindInternal

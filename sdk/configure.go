@@ -130,7 +130,7 @@ func (s *Server) open(ctx context.Context, req *channelv1.ConfigureRequest, p pa
 // one of them receives.
 func (s *Server) replace(e *entry, old, c *connector) {
 	e.current.Store(c)
-	s.log.Info("connector configured", "connector", c.id, "revision", c.revision)
+	s.log.Debug("connector configured", "connector", c.id, "revision", c.revision)
 	if old == nil {
 		s.startReceiver(c)
 	} else {

@@ -72,11 +72,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		flags.PrintDefaults()
 	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		flags.Usage()
-		return errors.New("say what to measure: limits, batch, single, rest or backlog")
+		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return errors.New("say what to measure first: limits, batch, single, rest or backlog; see -help")
 	}
-	if err := flags.Parse(args[1:]); err != nil {
+	if err := flags.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
 		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unknown argument %q; see -help", flags.Arg(0))
 	}
 	if o.engines != "embedded" {
 		return fmt.Errorf("engines %q are not built in; use embedded", o.engines)

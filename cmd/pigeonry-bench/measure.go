@@ -104,7 +104,7 @@ func measureBatch(ctx context.Context, o options) (r report, err error) {
 		return r, err
 	}
 	began := time.Now()
-	batches, err := sendBatches(ctx, s, body, func(sent int) bool {
+	batches, err := sendBatches(ctx, s, body, func(int) bool {
 		return time.Since(began) < o.duration
 	})
 	if err != nil {
@@ -289,7 +289,7 @@ func measureBacklog(ctx context.Context, o options) (r report, err error) {
 
 // prepare measures the raw limits, then starts the gateway.
 func prepare(ctx context.Context, o options, settings string) (*limits, *subject, error) {
-	raw, err := rawLimits(ctx, o, 2*time.Second)
+	raw, err := rawLimits(ctx, o, min(2*time.Second, o.duration/10))
 	if err != nil {
 		return nil, nil, fmt.Errorf("measure the raw limits: %w", err)
 	}

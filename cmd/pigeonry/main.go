@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry/cli"
@@ -27,12 +28,18 @@ func main() {
 	os.Exit(code)
 }
 
-func serve(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+func serve(ctx context.Context, s *settings.Settings, logger *slog.Logger, follow cli.Follow) error {
 	g, err := gateway.New(ctx, s, logger)
 	if err != nil {
 		return err
 	}
-	return g.Run(ctx)
+	followCtx, stop := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { follow(followCtx, g.Reload) })
+	err = g.Run(ctx)
+	stop()
+	following.Wait()
+	return err
 }
 
 func accounts(ctx context.Context, s *settings.Settings) (cli.Accounts, error) {

@@ -118,8 +118,6 @@ func TestBareNumberTakesTheRegionOfTheAccount(t *testing.T) {
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // Each fault of a request names the field it stands in, and nothing is stored.
 func TestSendRefuses(t *testing.T) {
 	past, far := time.Now().Add(-time.Hour), time.Now().Add(400*24*time.Hour)
@@ -142,16 +140,16 @@ func TestSendRefuses(t *testing.T) {
 			r.Draft = accept.Draft{Template: 99}
 		}, core.KindUnprocessable, "/template_id"},
 		{"template and content", func(r *accept.Request) { r.Draft.Template = 99 }, core.KindUnprocessable, "/template_id"},
-		{"priority", func(r *accept.Request) { r.Draft.Priority = ptr(11) }, core.KindUnprocessable, "/priority"},
+		{"priority", func(r *accept.Request) { r.Draft.Priority = new(11) }, core.KindUnprocessable, "/priority"},
 		{"delay and time", func(r *accept.Request) {
-			r.Draft.DelayMS, r.Draft.SendAt = ptr(int64(5)), ptr(time.Now())
+			r.Draft.DelayMS, r.Draft.SendAt = new(int64(5)), new(time.Now())
 		}, core.KindUnprocessable, "/delay_ms"},
-		{"negative delay", func(r *accept.Request) { r.Draft.DelayMS = ptr(int64(-1)) }, core.KindUnprocessable, "/delay_ms"},
+		{"negative delay", func(r *accept.Request) { r.Draft.DelayMS = new(int64(-1)) }, core.KindUnprocessable, "/delay_ms"},
 		{"time in the past", func(r *accept.Request) { r.Draft.SendAt = &past }, core.KindUnprocessable, "/send_at"},
 		{"time too far ahead", func(r *accept.Request) { r.Draft.SendAt = &far }, core.KindUnprocessable, "/send_at"},
 		{"expired already", func(r *accept.Request) { r.Draft.ExpireAt = &past }, core.KindUnprocessable, "/expire_at"},
 		{"expires before it is sent", func(r *accept.Request) {
-			r.Draft.DelayMS, r.Draft.ExpireAt = ptr(int64(60_000)), ptr(time.Now().Add(time.Second))
+			r.Draft.DelayMS, r.Draft.ExpireAt = new(int64(60_000)), new(time.Now().Add(time.Second))
 		}, core.KindUnprocessable, "/expire_at"},
 		{"unknown connector", func(r *accept.Request) { r.Draft.Connector = "sms/other" }, core.KindUnprocessable, "/connector"},
 		{"connector of another channel", func(r *accept.Request) { r.Draft.Connector = "email/main" }, core.KindUnprocessable, "/connector"},
@@ -192,7 +190,7 @@ func TestSendRefuses(t *testing.T) {
 func TestAllFaultsAreNamedAtOnce(t *testing.T) {
 	f := newFixture(t)
 	_, err := f.Send(t.Context(), f.single(func(r *accept.Request) {
-		r.Draft.Priority, r.Draft.DelayMS, r.Draft.Connector = ptr(-1), ptr(int64(-1)), "sms/none"
+		r.Draft.Priority, r.Draft.DelayMS, r.Draft.Connector = new(-1), new(int64(-1)), "sms/none"
 	}))
 	var e *core.Error
 	if !errors.As(err, &e) || len(e.Fields) != 3 {
@@ -229,7 +227,7 @@ func TestBadRecipientRejectsItselfNotTheBatch(t *testing.T) {
 
 func TestScheduledMessageWaitsOutsideTheQueue(t *testing.T) {
 	f := newFixture(t)
-	got, err := f.Send(t.Context(), f.single(func(r *accept.Request) { r.Draft.DelayMS = ptr(int64(60_000)) }))
+	got, err := f.Send(t.Context(), f.single(func(r *accept.Request) { r.Draft.DelayMS = new(int64(60_000)) }))
 	if err != nil {
 		t.Fatal(err)
 	}

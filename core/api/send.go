@@ -101,7 +101,7 @@ func batchAnswer(requestID string, a accept.Accepted) ([]byte, error) {
 	}
 	message := fmt.Sprintf("%d messages are accepted", a.Accepted)
 	if len(a.Rejected) > 0 {
-		message += fmt.Sprintf(", %d recipients are rejected", len(a.Rejected))
+		message = fmt.Sprintf("%d of %d messages are accepted; rejected names the others", a.Accepted, a.Accepted+len(a.Rejected))
 	}
 	return encode(requestID, message, result)
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/pigeonry/pigeonry/core/trace"
 )
 
+// recordGrace is how long results that come when the worker is cut off may take to be recorded.
+const recordGrace = time.Second
+
 // batch is one call to a connector.
 type batch struct {
 	d         *Dispatcher
@@ -39,6 +42,11 @@ func (b *batch) record(ctx context.Context, results []core.Result) {
 		t := judgement{message: m, result: r, policy: b.policy, status: b.status, now: now, maxAge: b.d.o.MaxAge}.transition()
 		t.StartedAt = b.handed
 		transitions = append(transitions, t)
+	}
+	if ctx.Err() != nil { // the worker is being cut off; what is known is not to be lost for that
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), recordGrace)
+		defer cancel()
 	}
 	counted, err := b.d.record(ctx, transitions, now)
 	if err != nil {

@@ -178,6 +178,24 @@ func (c *connector) release(n int) {
 	c.freed = make(chan struct{})
 }
 
+// trialPause is how long a connector rests after the breaker refused a call for the sake of a trial.
+const trialPause = 200 * time.Millisecond
+
+// permit asks the breaker for a call with n messages and returns how many it may carry. A trial, after the breaker
+// was open, risks one message. While it runs all other calls are refused, and the connector rests, as the
+// refused messages would else go round and round between queue and workers.
+func (c *connector) permit(n int) int {
+	switch {
+	case !c.breaker.TryAcquirePermit():
+		c.pause(time.Now().Add(trialPause))
+		return 0
+	case c.breaker.IsHalfOpen():
+		return 1
+	default:
+		return n
+	}
+}
+
 // judge tells the breaker how a call went: it failed if most of its results are the fault of the
 // provider, the configuration or the plugin. A recipient's own error never counts.
 func (c *connector) judge(results []core.Result) {

@@ -142,6 +142,7 @@ func (d *Dispatcher) startLocked(ch *channel) {
 func (d *Dispatcher) Run(ctx context.Context) {
 	d.mu.Lock()
 	d.ctx = ctx
+	d.refreshLocked() // before anything is routed or resolved by the state of a connector
 	for _, ch := range d.channels {
 		d.startLocked(ch)
 	}
@@ -174,7 +175,8 @@ func (d *Dispatcher) Drain(ctx context.Context) error {
 	return nil
 }
 
-// Resize gives every channel's pool new settings.
+// Resize gives every channel's pool new settings, those of channels to come too. The error is that of
+// pool.Resize.
 func (d *Dispatcher) Resize(s pool.Settings) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,6 +187,7 @@ func (d *Dispatcher) Resize(s pool.Settings) error {
 	}
 	d.o.Pool.Core, d.o.Pool.Max = s.Core, s.Max
 	d.o.Pool.ScaleUp, d.o.Pool.ScaleDown = s.ScaleUp, s.ScaleDown
+	d.o.Pool.QueueSize, d.o.Pool.Idle = s.QueueSize, s.Idle
 	return nil
 }
 

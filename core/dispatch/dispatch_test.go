@@ -310,6 +310,44 @@ func TestExpiredAndCanceledAreNeverSent(t *testing.T) {
 	}
 }
 
+func TestMessageForAConnectorThatIsGoneEndsOneDay(t *testing.T) {
+	c := newCarrier("sms/a")
+	r := newRig(t, c, dispatch.Policy{ID: "sms/a"})
+	pinned := func(age time.Duration) core.RecordID {
+		return r.send("sms", 1, func(_ int, m *core.Message) {
+			m.Pinned, m.CreatedAt = "sms/gone", time.Now().Add(-age)
+		})[0]
+	}
+	young, old := pinned(time.Minute), pinned(100*time.Hour)
+	r.await(core.StatusFailed, old)
+	if m := r.message(old); m.Error == nil || m.Error.Code != core.CodeNoConnector || m.Attempt != 0 {
+		t.Errorf("message %+v, error %v", m, m.Error)
+	}
+	if m := r.message(young); m.Status != core.StatusQueued {
+		t.Errorf("a young message is %s, want it to wait", m.Status)
+	}
+}
+
+// What a plugin answers while the worker is being cut off is recorded all the same.
+func TestResultAtTheEndOfADrainIsKept(t *testing.T) {
+	c := newCarrier("sms/a")
+	begun := make(chan struct{})
+	c.deliver = func(ctx context.Context, _ core.ConnectorID, _ core.Delivery) core.Result {
+		close(begun)
+		<-ctx.Done()
+		return accepted()
+	}
+	r := newRig(t, c, dispatch.Policy{ID: "sms/a"})
+	id := r.send("sms", 1, nil)[0]
+	<-begun
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // no patience at all
+	if err := r.dispatch.Drain(ctx); err == nil {
+		t.Error("the drain says that it cut nothing off")
+	}
+	r.await(core.StatusSent, id)
+}
+
 func TestNoMoreInFlightThanAllowed(t *testing.T) {
 	c := newCarrier("sms/a")
 	c.deliver = func(ctx context.Context, _ core.ConnectorID, _ core.Delivery) core.Result {
@@ -338,26 +376,6 @@ func TestSlowChannelDoesNotSlowAnother(t *testing.T) {
 	r.await(core.StatusSent, fast...)
 	close(release)
 	r.await(core.StatusSent, slow...)
-}
-
-func TestBreakerSparesAProviderThatIsDown(t *testing.T) {
-	c := newCarrier("sms/a")
-	c.deliver = func(context.Context, core.ConnectorID, core.Delivery) core.Result {
-		return core.Result{Outcome: core.OutcomeRetryable, Error: &core.SendError{Code: "down", Fault: core.FaultProvider}}
-	}
-	r := newRig(t, c, dispatch.Policy{ID: "sms/a", Backoff: time.Millisecond, MaxBackoff: time.Millisecond, MaxInFlight: 1})
-	ids := r.send("sms", 200, nil)
-	deadline := time.After(3 * time.Second)
-	<-deadline // the breaker stays open for five seconds: whatever is called by now is all
-	c.mu.Lock()
-	calls := len(c.order)
-	c.mu.Unlock()
-	if calls > 50 {
-		t.Errorf("a provider that is down was called %d times", calls)
-	}
-	if got := r.message(ids[len(ids)-1]); got.Status != core.StatusQueued || got.Attempt > 1 {
-		t.Errorf("a message that waits for the breaker is %+v", got)
-	}
 }
 
 func TestUrgentOvertakesLow(t *testing.T) {
@@ -411,6 +429,25 @@ func TestDrainGivesBackWhatIsNotClaimed(t *testing.T) {
 	r.stop() // fails the test if it does not drain
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("the stop took %s", took)
+	}
+}
+
+// A worker that has free places stops all the same, and does not work its envelope off first.
+func TestDrainEndsBetweenBatches(t *testing.T) {
+	c := newCarrier("sms/a")
+	c.status["sms/a"] = core.ConnectorStatus{ID: "sms/a", State: core.ConnectorReady, MaxBatch: 1}
+	first := make(chan struct{}, 100)
+	c.deliver = func(context.Context, core.ConnectorID, core.Delivery) core.Result {
+		first <- struct{}{}
+		<-time.After(10 * time.Millisecond)
+		return accepted()
+	}
+	r := newRig(t, c, dispatch.Policy{ID: "sms/a"})
+	r.send("sms", 100, nil)
+	<-first
+	r.stop()
+	if n := len(c.order); n > 50 {
+		t.Errorf("%d of 100 messages were sent while it stopped", n)
 	}
 }
 

@@ -63,19 +63,39 @@ func (j judgement) again(t *store.Transition, free bool) {
 	m := j.message
 	wait := max(backoff(j.policy, j.result.Attempt), j.result.RetryAfter)
 	if free {
-		wait = max(rand.N(time.Second), j.result.RetryAfter+rand.N(j.result.RetryAfter/2+time.Millisecond))
+		wait = j.freeWait()
 		t.Budget = m.Budget + 1
 	}
 	next := j.now.Add(wait)
 	switch {
 	case m.Expired(next):
 		t.Status = core.StatusExpired
-	case !free && j.result.Attempt >= m.Budget, j.now.Sub(m.CreatedAt) > j.maxAge:
+	case !free && j.result.Attempt >= m.Budget, free && j.hopeless():
 		t.Status = core.StatusFailed
 		t.Error = exhausted(t.Error)
 	default:
 		t.Status, t.NextAttempt = core.StatusQueued, next
 	}
+}
+
+// freeWait is when the provider asked to come back or, where it did not say, a backoff that begins quickly: a
+// plugin restarts within a second.
+func (j judgement) freeWait() time.Duration {
+	if after := j.result.RetryAfter; after > 0 {
+		return after + rand.N(after/2+time.Millisecond)
+	}
+	quick := j.policy
+	quick.Backoff = min(quick.Backoff, time.Second)
+	return backoff(quick, j.result.Attempt)
+}
+
+// patience is how many attempts a message has even if it is old: it may have become so before the first, scheduled
+// far ahead or retried by its caller.
+const patience = 2 * core.DefaultBudget
+
+// hopeless says whether free attempts have gone on for too long.
+func (j judgement) hopeless() bool {
+	return j.result.Attempt > patience && j.now.Sub(j.message.CreatedAt) > j.maxAge
 }
 
 // uncertain keeps a message whose attempt may have reached the provider from being sent again blindly.

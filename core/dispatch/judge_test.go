@@ -80,8 +80,18 @@ func TestTransition(t *testing.T) {
 		}, {
 			name:    "throttled for days gives up",
 			message: message(func(m *core.Message) { m.CreatedAt = noon.Add(-73 * time.Hour) }),
-			result:  core.Result{Attempt: 1, Outcome: core.OutcomeThrottled},
+			result:  core.Result{Attempt: 11, Outcome: core.OutcomeThrottled},
 			want:    want{status: core.StatusFailed, code: core.CodeOutOfAttempts, budget: 6},
+		}, {
+			name:    "throttled at the time that it was scheduled for, days after it was accepted",
+			message: message(func(m *core.Message) { m.CreatedAt = noon.Add(-73 * time.Hour) }),
+			result:  core.Result{Attempt: 1, Outcome: core.OutcomeThrottled},
+			want:    want{status: core.StatusQueued, waits: true, budget: 6},
+		}, {
+			name:    "retryable at the time that it was scheduled for, days after it was accepted",
+			message: message(func(m *core.Message) { m.CreatedAt = noon.Add(-73 * time.Hour) }),
+			result:  core.Result{Attempt: 1, Outcome: core.OutcomeRetryable, Error: fault(core.FaultProvider, "busy")},
+			want:    want{status: core.StatusQueued, code: "busy", waits: true},
 		}, {
 			name:   "uncertain is sent again with the mark",
 			result: core.Result{Attempt: 1, Outcome: core.OutcomeUncertain, Error: fault(core.FaultPlugin, core.CodeConnectionLost)},
@@ -152,6 +162,23 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
+// A provider that throttles without saying for how long is not asked again and again at the same pace.
+func TestThrottledWithoutATimeWaitsLongerEachTime(t *testing.T) {
+	for attempt, bound := range map[int]time.Duration{1: time.Second, 2: 4 * time.Second, 8: time.Minute} {
+		var most time.Duration
+		for range 2000 {
+			r := core.Result{Attempt: attempt, Outcome: core.OutcomeThrottled}
+			m := &core.Message{Budget: 5, CreatedAt: noon}
+			p := Policy{MaxBackoff: time.Minute}.withDefaults()
+			got := judgement{message: m, result: &r, policy: p, now: noon, maxAge: time.Hour}.transition()
+			most = max(most, got.NextAttempt.Sub(noon))
+		}
+		if most > bound || most < bound*9/10 {
+			t.Errorf("attempt %d: waits up to %s, want up to %s", attempt, most, bound)
+		}
+	}
+}
+
 func TestBackoffGrowsToItsBoundWithFullJitter(t *testing.T) {
 	p := Policy{Backoff: time.Second, MaxBackoff: time.Minute}
 	for attempt, bound := range map[int]time.Duration{1: time.Second, 2: 4 * time.Second, 3: 16 * time.Second, 4: time.Minute, 60: time.Minute} {
@@ -179,7 +206,9 @@ func TestResolveConcludes(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer answer
+		state  core.ConnectorState
 		age    time.Duration
+		within time.Duration // the time of the next look
 		want   core.Status
 		mark   bool
 	}{
@@ -187,12 +216,19 @@ func TestResolveConcludes(t *testing.T) {
 		{name: "the provider has it", answer: says(core.OutcomeAccepted), want: core.StatusSent},
 		{name: "the provider never got it", answer: says(core.OutcomeRetryable), want: core.StatusQueued},
 		{name: "the provider refused it", answer: says(core.OutcomeRejected), want: core.StatusFailed},
-		{name: "the provider does not know yet, or cannot be reached", answer: answer{later: true}, want: core.StatusUncertain},
+		{name: "the provider does not know yet, or cannot be reached", answer: answer{later: true}, within: time.Minute, want: core.StatusUncertain},
+		{
+			name: "the plugin is not there yet: it will be soon", answer: answer{later: true}, state: core.ConnectorUnavailable,
+			within: 20 * time.Second, want: core.StatusUncertain,
+		},
 		{name: "no answer for long: the policy sends again", answer: answer{later: true}, age: time.Hour, want: core.StatusQueued, mark: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := d.conclude(&lapsed, retry, core.ConnectorStatus{Query: true}, tt.answer, noon.Add(tt.age))
+			got := d.conclude(&lapsed, retry, core.ConnectorStatus{Query: true, State: tt.state}, tt.answer, noon.Add(tt.age))
+			if wait := got.NextAttempt.Sub(noon); tt.within > 0 && (wait <= 0 || wait > tt.within) {
+				t.Errorf("looked at again after %s, want within %s", wait, tt.within)
+			}
 			if got.Status != tt.want || got.Doubtful != tt.mark {
 				t.Errorf("got %s, mark %v; want %s, mark %v", got.Status, got.Doubtful, tt.want, tt.mark)
 			}

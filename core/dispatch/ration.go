@@ -28,6 +28,7 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) int {
 		if err != nil {
 			if ctx.Err() == nil {
 				d.o.Logger.ErrorContext(ctx, "dispatch: cannot ask the limiter", "connector", c.id, "error", err)
+				sleep(ctx, retryPause) // or the messages would go round between queue and workers
 			}
 			return 0
 		}

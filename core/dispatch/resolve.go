@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -13,18 +14,23 @@ const (
 	queryTimeout = 10 * time.Second
 	// giveUpAfter is the age of an uncertain attempt at which the provider is not asked any more.
 	giveUpAfter = 10 * time.Minute
+	// returnAfter is how soon the connector's plugin is first looked for again when it is not there.
+	returnAfter = time.Second
 )
 
 // Resolve decides about messages whose attempt ended unseen: their worker died, or their outcome was
-// uncertain. Where the provider can be asked, it is; otherwise the connector's policy decides.
+// uncertain. Where the provider can be asked, it is; otherwise the connector's policy decides. Connectors do not
+// wait for each other.
 func (d *Dispatcher) Resolve(ctx context.Context, lapsed []store.Lapsed) {
 	byConnector := map[core.ConnectorID][]store.Lapsed{}
 	for _, l := range lapsed {
 		byConnector[l.Message.Connector] = append(byConnector[l.Message.Connector], l)
 	}
+	var wg sync.WaitGroup
 	for id, group := range byConnector {
-		d.resolve(ctx, id, group)
+		wg.Go(func() { d.resolve(ctx, id, group) })
 	}
+	wg.Wait()
 }
 
 func (d *Dispatcher) resolve(ctx context.Context, id core.ConnectorID, lapsed []store.Lapsed) {
@@ -32,7 +38,7 @@ func (d *Dispatcher) resolve(ctx context.Context, id core.ConnectorID, lapsed []
 	if c, ok := d.connector(id); ok {
 		policy, status = c.view()
 	}
-	answers := d.query(ctx, id, status, lapsed)
+	answers := d.query(ctx, status, lapsed)
 	now := time.Now()
 	transitions := make([]store.Transition, len(lapsed))
 	for i := range lapsed {
@@ -77,6 +83,9 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 	}
 	if a.later && now.Sub(l.StartedAt) < giveUpAfter {
 		t.NextAttempt = now.Add(max(queryAfter, now.Sub(l.StartedAt)/2))
+		if s.State == core.ConnectorUnavailable {
+			t.NextAttempt = now.Add(max(returnAfter, now.Sub(l.StartedAt)/4))
+		}
 		return t
 	}
 	j.unresolved(&t)
@@ -84,12 +93,28 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 }
 
 // query asks the provider about attempts. One that it leaves out it cannot tell anything about, for
-// instance because it knows messages by an id that was never heard.
-func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, s core.ConnectorStatus, lapsed []store.Lapsed) map[core.RecordID]answer {
-	answers := make(map[core.RecordID]answer, len(lapsed))
-	if !s.Query {
-		return answers
+// instance because it knows messages by an id that was never heard. While the plugin is not there, as when the
+// gateway has just started, it is not known whether the provider can be asked.
+func (d *Dispatcher) query(ctx context.Context, s core.ConnectorStatus, lapsed []store.Lapsed) map[core.RecordID]answer {
+	switch {
+	case s.Query:
+		return d.ask(ctx, s.ID, lapsed)
+	case s.State == core.ConnectorUnavailable:
+		return askLater(lapsed)
+	default:
+		return nil
 	}
+}
+
+func askLater(lapsed []store.Lapsed) map[core.RecordID]answer {
+	answers := make(map[core.RecordID]answer, len(lapsed))
+	for i := range lapsed {
+		answers[lapsed[i].Message.ID] = answer{later: true}
+	}
+	return answers
+}
+
+func (d *Dispatcher) ask(ctx context.Context, id core.ConnectorID, lapsed []store.Lapsed) map[core.RecordID]answer {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	inquiries := make([]core.Inquiry, len(lapsed))
@@ -103,11 +128,9 @@ func (d *Dispatcher) query(ctx context.Context, id core.ConnectorID, s core.Conn
 	results, err := d.o.Carrier.Query(ctx, id, inquiries)
 	if err != nil {
 		d.o.Logger.WarnContext(ctx, "dispatch: cannot ask the provider about uncertain messages", "connector", id, "error", err)
-		for i := range lapsed {
-			answers[lapsed[i].Message.ID] = answer{later: true}
-		}
-		return answers
+		return askLater(lapsed)
 	}
+	answers := make(map[core.RecordID]answer, len(results))
 	for _, r := range results {
 		unclear := r.Outcome == core.OutcomeUncertain
 		answers[r.Record] = answer{result: r, known: !unclear, later: unclear}

@@ -21,32 +21,43 @@ const (
 	absentPostponed = 30 * time.Second
 )
 
-// route gives each message a connector. Messages of which the connector cannot be used now are put off,
-// without an attempt.
-func (d *Dispatcher) route(ch *channel, messages []core.Message) ([]share, []store.Postponement) {
-	now := time.Now()
-	candidates := usable(d.of(ch.name), now)
-	var shares []share
-	var waiting []store.Postponement
-	index := map[*connector]int{}
-	for i := range messages {
-		c, until := d.choose(ch, &messages[i], candidates, now)
-		if c == nil {
-			waiting = append(waiting, store.Postponement{Record: messages[i].ID, Until: until})
-			continue
-		}
-		n, ok := index[c]
-		if !ok {
-			n = len(shares)
-			index[c] = n
-			shares = append(shares, share{connector: c})
-		}
-		shares[n].messages = append(shares[n].messages, messages[i])
-	}
-	return shares, waiting
+// plan is what becomes of the messages of an envelope.
+type plan struct {
+	shares   []share
+	waiting  []store.Postponement // their connector cannot be used now
+	orphaned []core.RecordID      // the connector that they asked for has been gone for too long
 }
 
-// choose returns the connector for a message, or nil and the time to look again.
+// route gives each message a connector. Messages of which the connector cannot be used now are put off,
+// without an attempt.
+func (d *Dispatcher) route(ch *channel, messages []core.Message) plan {
+	now := time.Now()
+	candidates := usable(d.of(ch.name), now)
+	var p plan
+	index := map[*connector]int{}
+	for i := range messages {
+		m := &messages[i]
+		c, until := d.choose(ch, m, candidates, now)
+		switch {
+		case c != nil:
+			n, ok := index[c]
+			if !ok {
+				n = len(p.shares)
+				index[c] = n
+				p.shares = append(p.shares, share{connector: c})
+			}
+			p.shares[n].messages = append(p.shares[n].messages, *m)
+		case until.IsZero():
+			p.orphaned = append(p.orphaned, m.ID)
+		default:
+			p.waiting = append(p.waiting, store.Postponement{Record: m.ID, Until: until})
+		}
+	}
+	return p
+}
+
+// choose returns the connector for a message, or nil and the time to look again, which is zero where
+// there is nothing to wait for.
 func (d *Dispatcher) choose(ch *channel, m *core.Message, candidates []weighted, now time.Time) (*connector, time.Time) {
 	if m.Pinned == "" {
 		if c := pick(candidates); c != nil {
@@ -55,6 +66,9 @@ func (d *Dispatcher) choose(ch *channel, m *core.Message, candidates []weighted,
 		return nil, again(d.soonest(ch, now), now)
 	}
 	c, ok := d.connector(m.Pinned)
+	if !ok && now.Sub(m.CreatedAt) > d.o.MaxAge {
+		return nil, time.Time{}
+	}
 	if !ok {
 		return nil, now.Add(absentPostponed)
 	}

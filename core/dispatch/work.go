@@ -15,8 +15,9 @@ const (
 	// holdTime bounds how long a worker keeps an envelope while it waits for a connector's places or
 	// rate. After it the rest goes back to the head of its lane, so that a more urgent one gets its turn.
 	holdTime = time.Second
-	// retryPause is the wait before a step that the store refused is tried again.
-	retryPause = 200 * time.Millisecond
+	// retryPause is the wait before a step that was refused is tried again; it doubles up to maxRetryPause.
+	retryPause    = 200 * time.Millisecond
+	maxRetryPause = 5 * time.Second
 )
 
 // work is what one worker does with one envelope, from its arrival to its acknowledgement.
@@ -62,13 +63,13 @@ func (d *Dispatcher) load(ctx context.Context, ids []core.RecordID) ([]core.Mess
 
 // insist repeats a step that the store refuses until it succeeds or ctx ends.
 func (d *Dispatcher) insist(ctx context.Context, what string, step func(context.Context) error) error {
-	for {
+	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
 		err := step(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		d.o.Logger.ErrorContext(ctx, "dispatch: cannot "+what+"; trying again", "error", err)
-		sleep(ctx, retryPause)
+		sleep(ctx, pause)
 	}
 }
 
@@ -102,8 +103,15 @@ func (d *Dispatcher) finish(ctx context.Context, ids []core.RecordID, status cor
 // spread routes the messages and carries each connector's share. It says whether some are left that
 // should go back to the queue.
 func (d *Dispatcher) spread(ctx context.Context, ch *channel, messages []core.Message, taken time.Time) bool {
-	shares, waiting := d.route(ch, messages)
-	d.postpone(ctx, waiting)
+	p := d.route(ch, messages)
+	d.postpone(ctx, p.waiting)
+	if len(p.orphaned) > 0 {
+		d.finish(ctx, p.orphaned, core.StatusFailed, &core.SendError{
+			Code: core.CodeNoConnector, Message: "the connector that the message asked for is not configured any more",
+			Fault: core.FaultConfig,
+		})
+	}
+	shares := p.shares
 	if len(shares) == 1 {
 		return d.carry(ctx, shares[0], taken)
 	}
@@ -130,8 +138,12 @@ func (d *Dispatcher) postpone(ctx context.Context, p []store.Postponement) {
 func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 	hold, cancel := context.WithDeadline(ctx, taken.Add(holdTime))
 	defer cancel()
-	defer context.AfterFunc(d.stopping, cancel)()
+	unwatch := context.AfterFunc(d.stopping, cancel)
+	defer unwatch()
 	for left := s.messages; len(left) > 0; {
+		if d.stopping.Err() != nil {
+			return true // even while there are free places, for which acquire does not look at hold
+		}
 		n, err := s.connector.acquire(hold, min(len(left), s.connector.batchSize()))
 		if err != nil {
 			return true
@@ -141,28 +153,31 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 		if granted == 0 {
 			return true
 		}
-		if !s.connector.breaker.TryAcquirePermit() {
-			s.connector.release(granted)
+		carried := d.call(ctx, s.connector, left[:granted], taken)
+		if carried == 0 {
 			return true
 		}
-		d.batch(ctx, s.connector, left[:granted], taken)
-		s.connector.release(granted)
-		left = left[granted:]
+		left = left[carried:]
 	}
 	return false
+}
+
+// call carries as many messages as the breaker lets pass, on the places that they hold, and gives these back.
+func (d *Dispatcher) call(ctx context.Context, c *connector, messages []core.Message, taken time.Time) int {
+	defer c.release(len(messages))
+	n := c.permit(len(messages))
+	if n > 0 {
+		d.batch(ctx, c, messages[:n], taken)
+	}
+	return n
 }
 
 // batch claims messages, delivers those it won and records what became of them.
 func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Message, taken time.Time) {
 	policy, status := c.view()
-	deadline := time.Now().Add(policy.Timeout)
-	won, err := d.claim(ctx, c.id, messages, deadline)
-	if err != nil {
-		c.breaker.RecordSuccess() // the permit says nothing about the provider
-		return
-	}
+	won, deadline := d.claim(ctx, c.id, messages, policy.Timeout)
 	if len(won) == 0 {
-		c.breaker.RecordSuccess()
+		c.breaker.RecordSuccess() // it has no other way to give a permit back
 		return
 	}
 	b := &batch{
@@ -178,19 +193,23 @@ func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Me
 	c.judge(b.results)
 }
 
-// claim makes the attempts durable and returns the deliveries that were won.
-func (d *Dispatcher) claim(ctx context.Context, id core.ConnectorID, messages []core.Message, deadline time.Time) ([]core.Delivery, error) {
+// claim makes the attempts durable and returns the deliveries that were won, and the time by which they must end.
+// There are none when ctx ends first.
+func (d *Dispatcher) claim(ctx context.Context, id core.ConnectorID, messages []core.Message, timeout time.Duration) ([]core.Delivery, time.Time) {
 	claims := make([]store.Claim, len(messages))
 	for i := range messages {
 		claims[i] = store.Claim{Record: messages[i].ID, Attempt: messages[i].Attempt + 1, Connector: id}
 	}
 	var won []bool
+	var deadline time.Time
 	err := d.insist(ctx, "claim messages", func(ctx context.Context) (err error) {
-		won, err = d.o.Store.Claim(ctx, claims, time.Now(), deadline.Add(d.o.Lease))
+		now := time.Now() // anew each time: a store that was away for long must not leave a lease that has run out
+		deadline = now.Add(timeout)
+		won, err = d.o.Store.Claim(ctx, claims, now, deadline.Add(d.o.Lease))
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, deadline
 	}
 	deliveries := make([]core.Delivery, 0, len(messages))
 	for i := range messages {
@@ -198,5 +217,5 @@ func (d *Dispatcher) claim(ctx context.Context, id core.ConnectorID, messages []
 			deliveries = append(deliveries, core.Delivery{Message: &messages[i], Attempt: claims[i].Attempt})
 		}
 	}
-	return deliveries, nil
+	return deliveries, deadline
 }

@@ -2,43 +2,26 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/dispatch"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/limit"
-	"github.com/pigeonry/pigeonry/core/pluginhost"
 	"github.com/pigeonry/pigeonry/core/pool"
 )
 
-// configure hands the connectors of the settings to the plugins and to dispatch, and logs what is wrong
-// with them, each with its place in the file.
-func (g *Gateway) configure(ctx context.Context) {
-	configs := make([]pluginhost.ConnectorConfig, 0, len(g.settings.Connectors))
-	policies := make([]dispatch.Policy, 0, len(g.settings.Connectors))
-	for _, c := range g.settings.Connectors {
-		config, err := json.Marshal(map[string]any(c.Config))
-		if err != nil {
-			g.logger.ErrorContext(ctx, "gateway: cannot encode the config of a connector", "connector", c.ID, "error", err)
-			continue
-		}
-		configs = append(configs, pluginhost.ConnectorConfig{
-			ID: c.ID, Plugin: c.Plugin, Revision: time.Now().UnixMilli(), Config: config,
-		})
-		policies = append(policies, policy(c))
-	}
-	g.host.Configure(ctx, configs)
-	if err := g.dispatch.Configure(policies); err != nil {
-		g.logger.ErrorContext(ctx, "gateway: cannot start the connectors", "error", err)
-	}
-	for _, s := range g.host.Connectors() {
-		for _, d := range s.Diagnostics {
-			g.logger.ErrorContext(ctx, "gateway: connector is misconfigured", "connector", s.ID, "problem", describe(g.settings, s.ID, d))
+// report logs what the plugins found wrong with their connectors, each with its place in the file.
+func (g *Gateway) report(ctx context.Context, s *settings.Settings) {
+	for _, c := range g.host.Connectors() {
+		for _, d := range c.Diagnostics {
+			level, text := slog.LevelError, "gateway: connector is misconfigured"
+			if d.Warning {
+				level, text = slog.LevelWarn, "gateway: connector may be misconfigured"
+			}
+			g.logger.Log(ctx, level, text, "connector", c.ID, "problem", describe(s, c.ID, d))
 		}
 	}
 }
@@ -55,19 +38,30 @@ func describe(s *settings.Settings, id core.ConnectorID, d core.Diagnostic) stri
 	return text
 }
 
-func policy(c settings.Connector) dispatch.Policy {
-	return dispatch.Policy{
-		ID: c.ID, Weight: c.Weight, Order: c.Order, OnUncertain: dispatch.OnUncertain(c.OnUncertain),
-		Rate: c.Rate, MaxInFlight: c.MaxInFlight, Timeout: c.Timeout,
-		Backoff: c.Retry.FirstDelay, MaxBackoff: c.Retry.MaxDelay,
+func policies(s *settings.Settings) []dispatch.Policy {
+	all := make([]dispatch.Policy, len(s.Connectors))
+	for i, c := range s.Connectors {
+		all[i] = dispatch.Policy{
+			ID: c.ID, Weight: c.Weight, Order: c.Order, OnUncertain: dispatch.OnUncertain(c.OnUncertain),
+			Rate: c.Rate, MaxInFlight: c.MaxInFlight, Timeout: c.Timeout,
+			Backoff: c.Retry.FirstDelay, MaxBackoff: c.Retry.MaxDelay,
+		}
+	}
+	return all
+}
+
+func poolSettings(s *settings.Settings) pool.Settings {
+	p := s.Pools[settings.MessageSender]
+	return pool.Settings{
+		Core: p.CoreSize, Max: p.MaxSize, ScaleUp: p.ScaleUpThreshold, ScaleDown: p.ScaleDownThreshold, QueueSize: p.QueueSize,
 	}
 }
 
 func poolOptions(s *settings.Settings, logger *slog.Logger) pool.Options {
-	p := s.Pools[settings.MessageSender]
+	p := poolSettings(s)
 	return pool.Options{
-		Name: settings.MessageSender, Core: p.CoreSize, Max: p.MaxSize,
-		ScaleUp: p.ScaleUpThreshold, ScaleDown: p.ScaleDownThreshold, QueueSize: p.QueueSize, Logger: logger,
+		Name: settings.MessageSender, Core: p.Core, Max: p.Max,
+		ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, QueueSize: p.QueueSize, Idle: p.Idle, Logger: logger,
 	}
 }
 
@@ -77,13 +71,17 @@ type channels struct {
 }
 
 func newChannels(s *settings.Settings) *channels {
+	c := &channels{}
+	c.set(s)
+	return c
+}
+
+func (c *channels) set(s *settings.Settings) {
 	known := make(map[core.ConnectorID]struct{}, len(s.Connectors))
-	for _, c := range s.Connectors {
-		known[c.ID] = struct{}{}
+	for _, connector := range s.Connectors {
+		known[connector.ID] = struct{}{}
 	}
-	var ch channels
-	ch.known.Store(&known)
-	return &ch
+	c.known.Store(&known)
 }
 
 // Serves implements accept.Channels.
@@ -108,15 +106,22 @@ type limits struct {
 }
 
 func newLimits(s *settings.Settings) *limits {
+	l := &limits{}
+	l.set(s)
+	return l
+}
+
+// set puts the limits of settings in force. What was counted under a limit goes on counting when only its
+// max changes, whatever comes or goes beside it.
+func (l *limits) set(s *settings.Settings) {
 	rules := map[string][]limit.Rule{}
-	for i, l := range s.Limits {
-		rules[l.Resource] = append(rules[l.Resource], limit.Rule{
-			Resource: fmt.Sprintf("%s#%d", l.Resource, i), Type: limit.Type(l.Type), Max: l.Max, Window: l.Window,
+	for _, c := range s.Limits {
+		beside := rules[c.Resource]
+		rules[c.Resource] = append(beside, limit.Rule{
+			Resource: fmt.Sprintf("%s#%d", c.Resource, len(beside)), Type: limit.Type(c.Type), Max: c.Max, Window: c.Window,
 		})
 	}
-	var ls limits
-	ls.byResource.Store(&rules)
-	return &ls
+	l.byResource.Store(&rules)
 }
 
 func (l *limits) rules(resource string) []limit.Rule { return (*l.byResource.Load())[resource] }

@@ -28,10 +28,10 @@ import (
 
 // Gateway is one running gateway.
 type Gateway struct {
-	settings *settings.Settings
-	logger   *slog.Logger
-	engines  engines
-	metrics  *telemetry.Metrics
+	logger  *slog.Logger
+	reload  reloading
+	engines engines
+	metrics *telemetry.Metrics
 
 	host     *pluginhost.Host
 	accounts *account.Service
@@ -49,13 +49,14 @@ type Gateway struct {
 // New builds a gateway and opens its stores; Run makes it work. An error says what could not be opened
 // and leaves nothing open.
 func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gateway, err error) {
-	g := &Gateway{settings: s, logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s)}
+	g := &Gateway{logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s)}
+	g.reload.begin(s)
 	if g.engines, err = open(ctx, s, true); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, g.engines.close())
+			err = errors.Join(err, g.abandon())
 		}
 	}()
 	if err := g.buildAccounts(ctx); err != nil {
@@ -68,17 +69,31 @@ func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gat
 		return nil, fmt.Errorf("listen for HTTP: %w; another gateway may be running: choose another address with --listen", err)
 	}
 	if err := g.buildAPI(); err != nil {
-		return nil, errors.Join(err, g.listener.Close())
+		return nil, err
 	}
 	return g, nil
+}
+
+// abandon lets go of what New opened, where Run will not or cannot.
+func (g *Gateway) abandon() error {
+	g.reload.end()
+	var errs []error
+	if g.listener != nil {
+		errs = append(errs, g.listener.Close())
+	}
+	if g.accept != nil {
+		g.accept.Close()
+	}
+	return errors.Join(append(errs, g.engines.close())...)
 }
 
 // Addr is the address that the API listens on.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) buildAccounts(ctx context.Context) error {
-	g.accounts = newAccounts(g.engines.store, g.settings)
-	key := g.settings.BootstrapKey.Reveal()
+	s := g.settings()
+	g.accounts = newAccounts(g.engines.store, s)
+	key := s.BootstrapKey.Reveal()
 	if key == "" {
 		return nil
 	}
@@ -91,9 +106,9 @@ func (g *Gateway) buildAccounts(ctx context.Context) error {
 // buildDelivery wires the way of a message behind the API. Two rings close it: accept publishes to the
 // relay, and the relay asks dispatch about messages whose attempt ended unseen.
 func (g *Gateway) buildDelivery() error {
-	store, logger := g.engines.store, g.logger
+	store, logger, s := g.engines.store, g.logger, g.settings()
 	host, err := pluginhost.New(pluginhost.Options{
-		Dir: g.settings.Plugins.Dir, RuntimeDir: filepath.Join(g.settings.DataDir, "run"), Logger: logger,
+		Dir: s.Plugins.Dir, RuntimeDir: filepath.Join(s.DataDir, "run"), Logger: logger,
 		Events: func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error {
 			return g.receipts.Store(ctx, receipt.Events{Receipts: receipts, Inbound: inbound})
 		},
@@ -107,11 +122,11 @@ func (g *Gateway) buildDelivery() error {
 	})
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: store, Queue: g.engines.queue, Carrier: host, Limiter: g.engines.limiter, Traces: g.engines.traces,
-		Observer: g.metrics, Applied: g.receipts.Applied, Pool: poolOptions(g.settings, logger), Logger: logger,
+		Observer: g.metrics, Applied: g.receipts.Applied, Pool: poolOptions(s, logger), Logger: logger,
 	})
 	g.relay = relay.New(relay.Options{
 		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,
-		UnmatchedTTL: g.settings.Retention.Receipts,
+		UnmatchedTTL: s.Retention.Receipts,
 	})
 	g.accept = accept.New(accept.Options{
 		Intake: store, Templates: store, Channels: g.channels, Limiter: g.engines.limiter, Rules: g.limits.rules,
@@ -119,7 +134,7 @@ func (g *Gateway) buildDelivery() error {
 			g.relay.Publish(envelopes)
 			g.metrics.Accepted(envelopes)
 		},
-		Logger: logger, Budget: g.settings.MaxAttempts,
+		Logger: logger, Budget: s.MaxAttempts,
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
@@ -153,9 +168,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	if err := g.host.Start(background); err != nil {
-		return errors.Join(fmt.Errorf("start the plugins: %w", err), g.listener.Close(), g.engines.close())
+		return errors.Join(fmt.Errorf("start the plugins: %w", err), g.abandon())
 	}
-	g.configure(background)
+	if err := g.start(ctx); err != nil {
+		g.logger.ErrorContext(ctx, "gateway: cannot start the connectors", "error", err)
+	}
 	relayCtx, stopRelay := context.WithCancel(background)
 	dispatchCtx, stopDispatch := context.WithCancel(background)
 	defer stopRelay()
@@ -187,9 +204,11 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 // stop ends the parts in the reverse order of their start, each within what is left of the drain time.
 func (g *Gateway) stop(stopDispatch, stopRelay func()) error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.settings.DrainTimeout)
+	g.reload.end()
+	within := g.settings().DrainTimeout
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	g.logger.InfoContext(ctx, "gateway: draining", "at_most", g.settings.DrainTimeout.String())
+	g.logger.InfoContext(ctx, "gateway: draining", "at_most", within.String())
 	var errs []error
 	step := func(what string, err error) {
 		if err != nil {
@@ -197,14 +216,14 @@ func (g *Gateway) stop(stopDispatch, stopRelay func()) error {
 		}
 	}
 	// The API gets a part of the time, so that a slow client cannot take all of it.
-	apiCtx, cancelAPI := context.WithTimeout(ctx, g.settings.DrainTimeout/4)
+	apiCtx, cancelAPI := context.WithTimeout(ctx, within/4)
 	defer cancelAPI()
 	if err := g.server.Shutdown(apiCtx); err != nil {
 		step("stop the API", g.server.Close())
 	}
 	g.accept.Close()
 	stopDispatch()
-	drainCtx, cancelDrain := context.WithTimeout(ctx, g.settings.DrainTimeout/2)
+	drainCtx, cancelDrain := context.WithTimeout(ctx, within/2)
 	defer cancelDrain()
 	step("finish what is being sent", g.dispatch.Drain(drainCtx))
 	stopRelay()
@@ -219,7 +238,7 @@ func (g *Gateway) purgeTraces(ctx context.Context) {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
-		if err := g.engines.traces.Purge(ctx, time.Now().Add(-g.settings.Retention.Traces)); err != nil && ctx.Err() == nil {
+		if err := g.engines.traces.Purge(ctx, time.Now().Add(-g.settings().Retention.Traces)); err != nil && ctx.Err() == nil {
 			g.logger.ErrorContext(ctx, "gateway: cannot purge traces", "error", err)
 		}
 		select {

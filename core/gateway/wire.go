@@ -19,7 +19,7 @@ func (g *Gateway) apiOptions() api.Options {
 		Authenticator: g.accounts, Sender: g.accept, Idempotency: g.accept.Keys(),
 		Messages: g.engines.store, Retrier: retrier{g}, Templates: g.engines.store, Traces: g.engines.traces,
 		Plugins: g.host, Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
-		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings.PublicURL,
+		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings().PublicURL,
 	}
 }
 
@@ -28,7 +28,7 @@ type retrier struct{ g *Gateway }
 
 // Retry implements api.Retrier.
 func (r retrier) Retry(ctx context.Context, account core.AccountID, id core.RecordID) error {
-	envelope, err := r.g.engines.store.Retry(ctx, account, id, r.g.settings.MaxAttempts, time.Now())
+	envelope, err := r.g.engines.store.Retry(ctx, account, id, r.g.settings().MaxAttempts, time.Now())
 	if err == nil {
 		r.g.relay.Publish([]core.Envelope{envelope})
 	}

@@ -139,6 +139,11 @@ func TestStoppedProcessIsReplaced(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// The signal takes effect thread by thread; a stopped child is reported when all of them stand.
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatalf("await the stop: %v, status %#x", err, status)
+	}
 	got := h.deliver("good", batch("accept"))
 	if describeResult(got[1]) != "uncertain/connection_lost" {
 		t.Errorf("result: %+v", got[1])

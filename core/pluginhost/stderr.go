@@ -89,7 +89,9 @@ func parseEntry(line string) (entry, bool) {
 		return entry{}, false
 	}
 	var fields map[string]any
-	if json.Unmarshal([]byte(line), &fields) != nil {
+	decoder := json.NewDecoder(strings.NewReader(line))
+	decoder.UseNumber() // a large whole number stays as it was written
+	if decoder.Decode(&fields) != nil || decoder.More() {
 		return entry{}, false
 	}
 	message, isText := fields["@message"].(string)

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -31,7 +32,7 @@ func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) int 
 	full := len(p.confirmed) >= flushAt
 	p.mu.Unlock()
 	if full {
-		p.flush(ctx)
+		p.flushOrLog(ctx)
 	}
 	return n
 }
@@ -64,17 +65,24 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope) int 
 
 // flush clears confirmed envelopes from the outbox. If that fails they are published again one day,
 // which is harmless.
-func (p *publisher) flush(ctx context.Context) {
+func (p *publisher) flush(ctx context.Context) error {
 	p.mu.Lock()
 	ids := p.confirmed
 	p.confirmed = nil
 	p.mu.Unlock()
 	if len(ids) == 0 {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	if err := p.outbox.Published(ctx, ids); err != nil && ctx.Err() == nil {
-		p.logger.ErrorContext(ctx, "relay: cannot clear the outbox", "envelopes", len(ids), "error", err)
+	if err := p.outbox.Published(ctx, ids); err != nil {
+		return fmt.Errorf("clear %d envelopes from the outbox: %w", len(ids), err)
+	}
+	return nil
+}
+
+func (p *publisher) flushOrLog(ctx context.Context) {
+	if err := p.flush(ctx); err != nil && ctx.Err() == nil {
+		p.logger.ErrorContext(ctx, "relay: cannot clear the outbox", "error", err)
 	}
 }

@@ -6,6 +6,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,10 @@ const (
 	flushAt = 2000
 	// wakeLimit is how many due messages one sweep handles.
 	wakeLimit = 2000
+	// resolving bounds the calls of the resolver at a time. Messages beyond it are due again after their lease.
+	resolving = 16
+	// errorPause is the wait after the store refused to wake.
+	errorPause = time.Second
 	// page is how many envelopes or messages one look at the outbox or a requeue takes.
 	page = 5000
 	// publishTimeout bounds one call to the queue, storeTimeout one to the store.
@@ -62,6 +67,9 @@ type Relay struct {
 	o       Options
 	fresh   chan []core.Envelope
 	publish publisher
+
+	resolvers sync.WaitGroup
+	places    chan struct{} // one for each call of the resolver
 }
 
 // New returns a relay; Run makes it work.
@@ -75,7 +83,7 @@ func New(o Options) *Relay {
 	if o.UnmatchedTTL == 0 {
 		o.UnmatchedTTL = 72 * time.Hour
 	}
-	r := &Relay{o: o, fresh: make(chan []core.Envelope, handover)}
+	r := &Relay{o: o, fresh: make(chan []core.Envelope, handover), places: make(chan struct{}, resolving)}
 	r.publish = publisher{index: o.Index, outbox: o.Outbox, logger: o.Logger}
 	return r
 }
@@ -83,6 +91,9 @@ func New(o Options) *Relay {
 // Publish hands over the envelopes of a commit. It never blocks: what finds no room stays in the outbox,
 // where the sweep finds it.
 func (r *Relay) Publish(envelopes []core.Envelope) {
+	if len(envelopes) == 0 {
+		return
+	}
 	select {
 	case r.fresh <- envelopes:
 	default:
@@ -98,6 +109,7 @@ func (r *Relay) Run(ctx context.Context) {
 	wg.Go(func() { r.watchGeneration(ctx) })
 	wg.Go(func() { r.wake(ctx) })
 	wg.Wait()
+	r.resolvers.Wait()
 	r.lastPublish()
 }
 
@@ -127,7 +139,7 @@ func (r *Relay) runPublisher(ctx context.Context) {
 		case envelopes := <-r.fresh:
 			r.publish.publish(ctx, r.gather(envelopes))
 		case <-flush.C:
-			r.publish.flush(ctx)
+			r.publish.flushOrLog(ctx)
 		}
 	}
 }
@@ -137,7 +149,7 @@ func (r *Relay) gather(envelopes []core.Envelope) []core.Envelope {
 	for len(envelopes) < flushAt {
 		select {
 		case more := <-r.fresh:
-			envelopes = append(envelopes[:len(envelopes):len(envelopes)], more...)
+			envelopes = append(slices.Clip(envelopes), more...)
 		default:
 			return envelopes
 		}
@@ -154,7 +166,7 @@ func (r *Relay) lastPublish() {
 		r.publish.publish(ctx, r.gather(envelopes))
 	default:
 	}
-	r.publish.flush(ctx)
+	r.publish.flushOrLog(ctx)
 }
 
 // sweepOutbox publishes what a crash or a full lane left in the outbox.
@@ -165,12 +177,12 @@ func (r *Relay) sweepOutbox(ctx context.Context) error {
 			return err
 		}
 		n := r.publish.publish(ctx, envelopes)
-		r.publish.flush(ctx)
 		if n > 0 {
 			r.o.Logger.InfoContext(ctx, "relay: published envelopes that had been left behind", "envelopes", n)
 		}
-		if n < page {
-			return nil // no more, or no room for more
+		// What cannot be cleared would be found, and published, over and over.
+		if err := r.publish.flush(ctx); err != nil || n < page {
+			return err // nil: no more, or no room for more
 		}
 	}
 }
@@ -192,6 +204,8 @@ func (r *Relay) wake(ctx context.Context) {
 		n, err := r.wakeOnce(ctx)
 		if err != nil && ctx.Err() == nil {
 			r.o.Logger.ErrorContext(ctx, "relay: cannot wake due messages", "error", err)
+			sleep(ctx, errorPause)
+			continue
 		}
 		if n >= wakeLimit {
 			continue
@@ -211,14 +225,30 @@ func (r *Relay) wakeOnce(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	r.Publish(woken.Envelopes)
-	if len(woken.Lapsed) > 0 {
-		r.o.Resolver.Resolve(ctx, woken.Lapsed)
-	}
+	r.resolve(ctx, woken.Lapsed)
 	n := len(woken.Expired) + len(woken.Lapsed)
 	for _, e := range woken.Envelopes {
 		n += len(e.Records)
 	}
 	return n, nil
+}
+
+// resolve hands lapsed messages to the resolver, which may ask a provider that is slow: what else falls due
+// does not wait for that.
+func (r *Relay) resolve(ctx context.Context, lapsed []store.Lapsed) {
+	if len(lapsed) == 0 {
+		return
+	}
+	select {
+	case r.places <- struct{}{}:
+	default:
+		r.o.Logger.WarnContext(ctx, "relay: too many uncertain messages at a time; some wait for their lease", "messages", len(lapsed))
+		return
+	}
+	r.resolvers.Go(func() {
+		defer func() { <-r.places }()
+		r.o.Resolver.Resolve(ctx, lapsed)
+	})
 }
 
 // watchGeneration publishes everything queued once more when the queue has lost its content, which a

@@ -36,7 +36,7 @@ type rig struct {
 	index    relay.Index
 	queue    *memory.Queue
 	relay    *relay.Relay
-	resolver resolver
+	resolver relay.Resolver
 	account  core.Account
 }
 
@@ -209,6 +209,8 @@ func TestScheduledIsPublishedWhenDue(t *testing.T) {
 
 func TestLapsedGoesToTheResolver(t *testing.T) {
 	r := newRig(t, memory.Options{})
+	heard := make(resolver, 10)
+	r.resolver = heard
 	ids, _ := r.accept(1, nil)
 	now := time.Now()
 	won, err := r.store.Claim(t.Context(), []store.Claim{{Record: ids[0], Attempt: 1, Connector: "sms/a"}}, now, now.Add(50*time.Millisecond))
@@ -217,13 +219,35 @@ func TestLapsedGoesToTheResolver(t *testing.T) {
 	}
 	r.run()
 	select {
-	case lapsed := <-r.resolver:
+	case lapsed := <-heard:
 		if len(lapsed) != 1 || lapsed[0].Message.ID != ids[0] || lapsed[0].Message.Connector != "sms/a" {
 			t.Errorf("lapsed: %+v", lapsed)
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the resolver heard nothing")
 	}
+}
+
+// stuck asks a provider that never answers.
+type stuck struct{}
+
+// Resolve implements relay.Resolver.
+func (stuck) Resolve(ctx context.Context, _ []store.Lapsed) { <-ctx.Done() }
+
+func TestSlowResolverHoldsUpNothingElse(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.resolver = stuck{}
+	lapsed, _ := r.accept(1, nil)
+	now := time.Now()
+	won, err := r.store.Claim(t.Context(), []store.Claim{{Record: lapsed[0], Attempt: 1, Connector: "sms/a"}}, now, now.Add(10*time.Millisecond))
+	if err != nil || !won[0] {
+		t.Fatalf("claim: %v, %v", won, err)
+	}
+	r.run()
+	due, _ := r.accept(1, func(m *core.Message) {
+		m.Status, m.NextAttempt = core.StatusScheduled, time.Now().Add(200*time.Millisecond)
+	})
+	r.receive(due)
 }
 
 // flaky fails the first publications.

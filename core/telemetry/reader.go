@@ -79,9 +79,14 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 		gauge(r.connector, ready, string(c.ID))
 	}
 	for _, p := range r.s.Plugins() {
+		inFlight, restarts := map[string]int{}, map[string]int{} // several processes may run the same version
 		for _, g := range p.Generations {
-			gauge(r.inFlight, float64(g.InFlight), p.Name, g.Version)
-			gauge(r.restarts, float64(g.Restarts), p.Name, g.Version)
+			inFlight[g.Version] += g.InFlight
+			restarts[g.Version] += g.Restarts
+		}
+		for version, n := range inFlight {
+			gauge(r.inFlight, float64(n), p.Name, version)
+			gauge(r.restarts, float64(restarts[version]), p.Name, version)
 		}
 	}
 	if age, err := r.s.OldestAge(ctx); err == nil {

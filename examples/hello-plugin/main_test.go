@@ -19,6 +19,7 @@ const token = "s3cret-token"
 // provider is what hello posts to. It counts the messages it took; the recipient decides what else
 // happens.
 func provider(t *testing.T) (url string, sent *atomic.Int64) {
+	t.Helper()
 	sent = &atomic.Int64{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -28,7 +29,7 @@ func provider(t *testing.T) (url string, sent *atomic.Int64) {
 			http.Error(w, "no thanks, "+r.Header.Get("Authorization"), http.StatusBadRequest)
 		default:
 			if r.Header.Get("To") == "slow" {
-				time.Sleep(1500 * time.Millisecond)
+				<-time.After(1500 * time.Millisecond) // also when nobody waits for the answer any more
 			}
 			sent.Add(1)
 			fmt.Fprintln(w, "thanks")
@@ -39,6 +40,7 @@ func provider(t *testing.T) (url string, sent *atomic.Int64) {
 }
 
 func suite(t *testing.T) channeltest.Suite {
+	t.Helper()
 	url, sent := provider(t)
 	return channeltest.Suite{
 		Config: map[string]any{"url": url, "token": token},

@@ -158,7 +158,7 @@ func htmlWords(document string) string {
 	tokens := html.NewTokenizer(strings.NewReader(document))
 	for {
 		kind := tokens.Next()
-		switch kind { //nolint:exhaustive // the others hold no words
+		switch kind { // the others hold no words
 		case html.ErrorToken: // the end, also of a broken document
 			return strings.Join(words, " ")
 		case html.TextToken:

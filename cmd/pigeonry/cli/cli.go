@@ -21,11 +21,16 @@ import (
 
 // Gateway is the gateway of this program, for the commands that need one in their own process.
 type Gateway struct {
-	// Serve runs a gateway until ctx ends, and then stops it in order.
-	Serve func(ctx context.Context, s *settings.Settings, logger *slog.Logger) error
+	// Serve runs a gateway until ctx ends, and then stops it in order. While it runs it calls follow,
+	// which gives apply new settings until its own ctx ends.
+	Serve func(ctx context.Context, s *settings.Settings, logger *slog.Logger, follow Follow) error
 	// Accounts opens the accounts in the store of the settings, beside a gateway that may be running.
 	Accounts func(ctx context.Context, s *settings.Settings) (Accounts, error)
 }
+
+// Follow watches the sources of the settings until ctx ends, and calls apply with each new sound state of
+// them. What apply refuses stays without effect.
+type Follow func(ctx context.Context, apply func(context.Context, *settings.Settings) error)
 
 // Accounts keeps the keys of accounts.
 type Accounts interface {

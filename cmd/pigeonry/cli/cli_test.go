@@ -49,7 +49,7 @@ func TestServe(t *testing.T) {
 	var have *settings.Settings
 	p := cli.Process{
 		Args: []string{"serve", "--listen", "127.0.0.1:1"}, Environ: []string{"PIGEONRY_LOG_LEVEL=debug"},
-		Gateway: cli.Gateway{Serve: func(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+		Gateway: cli.Gateway{Serve: func(ctx context.Context, s *settings.Settings, logger *slog.Logger, _ cli.Follow) error {
 			have = s
 			logger.DebugContext(ctx, "here")
 			return nil

@@ -14,16 +14,23 @@ const defaultFile = "gateway.hcl"
 
 // load reads the settings for a command that has a -c flag.
 func (p Process) load(cmd *cobra.Command) (*settings.Settings, error) {
-	file, err := cmd.Flags().GetString("config")
+	file, err := configFile(cmd)
 	if err != nil {
 		return nil, err
 	}
-	if file == "" && !cmd.Flags().Changed("config") {
-		if _, err := os.Stat(defaultFile); err == nil {
-			file = defaultFile
-		}
-	}
 	return settings.Load(settings.Sources{File: file, Environ: p.Environ, Flags: cmd.Flags(), Executable: p.Executable})
+}
+
+// configFile is the file that -c names, or else the default one if it is there; "" is none.
+func configFile(cmd *cobra.Command) (string, error) {
+	file, err := cmd.Flags().GetString("config")
+	if err != nil || file != "" || cmd.Flags().Changed("config") {
+		return file, err
+	}
+	if _, err := os.Stat(defaultFile); err == nil {
+		return defaultFile, nil
+	}
+	return "", nil
 }
 
 // addConfigFlags gives a command -c and the flags that override the file.

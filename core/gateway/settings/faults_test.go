@@ -21,6 +21,10 @@ func TestFaults(t *testing.T) {
 			want: []string{"gateway.hcl:1:10: invalid expression — Expected the start of an expression, but found an invalid expression token."},
 		},
 		{
+			name: "text without quotes", file: "log {\n  level = info\n}\n",
+			want: []string{`gateway.hcl:2:11: variables not allowed — put a text in quotes; env("NAME") and file("path") are the only names that stand without`},
+		},
+		{
 			name: "unknown key", file: `lisen = "x"`,
 			want: []string{`gateway.hcl:1:1: unknown key "lisen" — did you mean "listen"?`},
 		},
@@ -97,6 +101,10 @@ func TestFaults(t *testing.T) {
 		{
 			name: "over the cap", file: "pool \"message_sender\" {\n  max_size = 100000\n}\n",
 			want: []string{`gateway.hcl:2:14: max_size is out of bounds — use a number between 1 and 10000`},
+		},
+		{
+			name: "pool that never shrinks", file: "pool \"message_sender\" {\n  scale_down_threshold = 0\n}\n",
+			want: []string{`gateway.hcl:2:26: scale_down_threshold is 0 — an empty queue must be below it: use 0.2`},
 		},
 		{
 			name: "pool upside down", file: "pool \"message_sender\" {\n  core_size = 200\n  scale_down_threshold = 0.9\n}\n",

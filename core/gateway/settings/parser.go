@@ -241,7 +241,11 @@ func (p *parser) report(diagnostics hcl.Diagnostics) {
 			p.complain(r, called.CalledFunctionName()+": ", called.FunctionCallError())
 			continue
 		}
-		p.fault(r, lowerFirst(d.Summary), d.Detail)
+		remedy := d.Detail
+		if d.Summary == "Variables not allowed" { // what HCL makes of a text without quotes
+			remedy = `put a text in quotes; env("NAME") and file("path") are the only names that stand without`
+		}
+		p.fault(r, lowerFirst(d.Summary), remedy)
 	}
 }
 

@@ -19,7 +19,10 @@ func relations(s *Settings, origins map[string]string) Faults {
 		if p.CoreSize > p.MaxSize {
 			report("core_size is above max_size", "raise max_size or lower core_size", "pool", name, "core_size")
 		}
-		if p.ScaleDownThreshold >= p.ScaleUpThreshold {
+		switch {
+		case p.ScaleDownThreshold == 0:
+			report("scale_down_threshold is 0", "an empty queue must be below it: use 0.2", "pool", name, "scale_down_threshold")
+		case p.ScaleDownThreshold >= p.ScaleUpThreshold:
 			report("scale_down_threshold is not below scale_up_threshold", "a pool that grows and shrinks at once never rests: use 0.8 and 0.2",
 				"pool", name, "scale_down_threshold")
 		}
