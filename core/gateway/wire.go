@@ -87,8 +87,13 @@ func OpenAccounts(ctx context.Context, s *settings.Settings) (*Accounts, error) 
 	return &Accounts{Service: newAccounts(e.store, s), engines: e, region: s.Account.DefaultRegion}, nil
 }
 
-// Account returns the account with a name, which is created if absent.
+// Account returns the account with a name, or a core.KindNotFound error.
 func (a *Accounts) Account(ctx context.Context, name string) (core.Account, error) {
+	return a.engines.store.AccountByName(ctx, name)
+}
+
+// EnsureAccount returns the account with a name, which is created if absent.
+func (a *Accounts) EnsureAccount(ctx context.Context, name string) (core.Account, error) {
 	return a.engines.store.EnsureAccount(ctx, core.Account{Name: name, DefaultRegion: a.region, CreatedAt: time.Now()})
 }
 

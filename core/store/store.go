@@ -258,6 +258,8 @@ type Templates interface {
 type Accounts interface {
 	// EnsureAccount returns the account with the name and creates it if absent.
 	EnsureAccount(ctx context.Context, a core.Account) (core.Account, error)
+	// AccountByName returns the account with the name.
+	AccountByName(ctx context.Context, name string) (core.Account, error)
 	// Account returns one account.
 	Account(ctx context.Context, id core.AccountID) (core.Account, error)
 }

@@ -34,8 +34,10 @@ type Follow func(ctx context.Context, apply func(context.Context, *settings.Sett
 
 // Accounts keeps the keys of accounts.
 type Accounts interface {
-	// Account returns the account of that name, which is created if absent.
+	// Account returns the account of that name, or a core.KindNotFound error.
 	Account(ctx context.Context, name string) (core.Account, error)
+	// EnsureAccount returns the account of that name, which is created if absent.
+	EnsureAccount(ctx context.Context, name string) (core.Account, error)
 	// Create makes a key and returns it, the only time that it can be seen. An expiry of zero means never.
 	Create(ctx context.Context, account core.AccountID, name string, expires time.Time) (string, core.Key, error)
 	// List returns the keys of an account, oldest first.

@@ -74,6 +74,10 @@ func (a *accounts) Account(_ context.Context, name string) (core.Account, error)
 	return core.Account{ID: 1, Name: name}, nil
 }
 
+func (a *accounts) EnsureAccount(_ context.Context, name string) (core.Account, error) {
+	return core.Account{ID: 1, Name: name}, nil
+}
+
 func (a *accounts) Create(_ context.Context, account core.AccountID, name string, expires time.Time) (string, core.Key, error) {
 	k := core.Key{ID: int64(len(a.keys) + 1), Account: account, Name: name, Hint: "pgn_live_abcd", CreatedAt: time.Now(), ExpiresAt: expires}
 	a.keys = append(a.keys, k)

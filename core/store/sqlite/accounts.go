@@ -26,6 +26,18 @@ func (s *Store) EnsureAccount(ctx context.Context, a core.Account) (core.Account
 	return a, err
 }
 
+// AccountByName implements store.Accounts.
+func (s *Store) AccountByName(ctx context.Context, name string) (core.Account, error) {
+	var a core.Account
+	found := false
+	err := s.read(ctx, "find an account", func(c conn) (err error) {
+		found, err = c.prepare("SELECT id, name, default_region, created_at FROM accounts WHERE name = ?").text(name).
+			first(func(r *row) { a = readAccount(r) })
+		return err
+	})
+	return a, notFoundUnless(found, "account", err)
+}
+
 // Account implements store.Accounts.
 func (s *Store) Account(ctx context.Context, id core.AccountID) (core.Account, error) {
 	var a core.Account

@@ -134,10 +134,15 @@ var accountTests = []test{
 		f.check("Account", err)
 		got.CreatedAt = got.CreatedAt.UTC()
 		equal(f, "account", got, core.Account{ID: first.ID, Name: "new", DefaultRegion: "CN", CreatedAt: t0})
+		named, err := f.AccountByName(f.ctx, "new")
+		f.check("AccountByName", err)
+		equal(f, "by name", named.ID, first.ID)
 	}},
 	{"an unknown account is not found", func(f *fixture) {
 		_, err := f.Account(f.ctx, 999)
 		f.wantKind("Account", err, core.KindNotFound)
+		_, err = f.AccountByName(f.ctx, "nobody")
+		f.wantKind("AccountByName", err, core.KindNotFound)
 		_, err = f.AddKey(f.ctx, core.Key{Account: 999, Hash: [32]byte{1}, CreatedAt: t0})
 		f.wantKind("AddKey", err, core.KindNotFound)
 	}},
