@@ -87,13 +87,12 @@ func OpenAccounts(ctx context.Context, s *settings.Settings) (*Accounts, error) 
 	return &Accounts{Service: newAccounts(e.store, s), engines: e, region: s.Account.DefaultRegion}, nil
 }
 
-// Account returns the account with a name, or a core.KindNotFound error.
-func (a *Accounts) Account(ctx context.Context, name string) (core.Account, error) {
-	return a.engines.store.AccountByName(ctx, name)
-}
-
-// EnsureAccount returns the account with a name, which is created if absent.
-func (a *Accounts) EnsureAccount(ctx context.Context, name string) (core.Account, error) {
+// Account returns the account with a name. One that is absent is created if that was asked for; otherwise
+// it is a core.KindNotFound error.
+func (a *Accounts) Account(ctx context.Context, name string, create bool) (core.Account, error) {
+	if !create {
+		return a.engines.store.AccountByName(ctx, name)
+	}
 	return a.engines.store.EnsureAccount(ctx, core.Account{Name: name, DefaultRegion: a.region, CreatedAt: time.Now()})
 }
 

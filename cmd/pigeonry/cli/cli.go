@@ -34,10 +34,9 @@ type Follow func(ctx context.Context, apply func(context.Context, *settings.Sett
 
 // Accounts keeps the keys of accounts.
 type Accounts interface {
-	// Account returns the account of that name, or a core.KindNotFound error.
-	Account(ctx context.Context, name string) (core.Account, error)
-	// EnsureAccount returns the account of that name, which is created if absent.
-	EnsureAccount(ctx context.Context, name string) (core.Account, error)
+	// Account returns the account of that name. One that is absent is created if that was asked for;
+	// otherwise it is a core.KindNotFound error.
+	Account(ctx context.Context, name string, create bool) (core.Account, error)
 	// Create makes a key and returns it, the only time that it can be seen. An expiry of zero means never.
 	Create(ctx context.Context, account core.AccountID, name string, expires time.Time) (string, core.Key, error)
 	// List returns the keys of an account, oldest first.

@@ -67,14 +67,10 @@ type accounts struct {
 	closed bool
 }
 
-func (a *accounts) Account(_ context.Context, name string) (core.Account, error) {
-	if name != "default" {
+func (a *accounts) Account(_ context.Context, name string, create bool) (core.Account, error) {
+	if name != "default" && !create {
 		return core.Account{}, core.NotFound("account")
 	}
-	return core.Account{ID: 1, Name: name}, nil
-}
-
-func (a *accounts) EnsureAccount(_ context.Context, name string) (core.Account, error) {
 	return core.Account{ID: 1, Name: name}, nil
 }
 

@@ -26,11 +26,8 @@ one account and is shown once, when it is made: only its hash is kept.`,
 	return parent
 }
 
-// find returns the account that a key command works with.
-type find func(a Accounts, ctx context.Context, name string) (core.Account, error)
-
-// keyCommand completes a command that works with the keys of one account.
-func (p Process) keyCommand(cmd *cobra.Command, find find, run func(ctx context.Context, a Accounts, account core.Account, args []string) error) *cobra.Command {
+// keyCommand completes a command that works with the keys of one account, which it may create.
+func (p Process) keyCommand(cmd *cobra.Command, create bool, run func(ctx context.Context, a Accounts, account core.Account, args []string) error) *cobra.Command {
 	var name string
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		s, err := p.load(cmd)
@@ -42,7 +39,7 @@ func (p Process) keyCommand(cmd *cobra.Command, find find, run func(ctx context.
 			return err
 		}
 		defer func() { err = errors.Join(err, accounts.Close()) }()
-		account, err := find(accounts, cmd.Context(), name)
+		account, err := accounts.Account(cmd.Context(), name, create)
 		if err != nil {
 			return fmt.Errorf("find account %q: %w", name, err)
 		}
@@ -64,7 +61,7 @@ func (p Process) keyCreate() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what the key is for")
 	cmd.Flags().DurationVar(&lifetime, "expires-in", 0, "how long it opens the account (default: for ever)")
-	return p.keyCommand(cmd, Accounts.EnsureAccount, func(ctx context.Context, a Accounts, account core.Account, _ []string) error {
+	return p.keyCommand(cmd, true, func(ctx context.Context, a Accounts, account core.Account, _ []string) error {
 		var expires time.Time
 		if lifetime != 0 {
 			expires = time.Now().Add(lifetime)
@@ -86,7 +83,7 @@ func (p Process) keyList() *cobra.Command {
 		Example: `  pigeonry key list -c gateway.hcl`,
 		Args:    cobra.NoArgs,
 	}
-	return p.keyCommand(cmd, Accounts.Account, func(ctx context.Context, a Accounts, account core.Account, _ []string) error {
+	return p.keyCommand(cmd, false, func(ctx context.Context, a Accounts, account core.Account, _ []string) error {
 		keys, err := a.List(ctx, account.ID)
 		if err != nil {
 			return err
@@ -123,7 +120,7 @@ func (p Process) keyRevoke() *cobra.Command {
 		Example: `  pigeonry key revoke -c gateway.hcl 3`,
 		Args:    cobra.ExactArgs(1),
 	}
-	return p.keyCommand(cmd, Accounts.Account, func(ctx context.Context, a Accounts, account core.Account, args []string) error {
+	return p.keyCommand(cmd, false, func(ctx context.Context, a Accounts, account core.Account, args []string) error {
 		id, err := strconv.ParseInt(args[0], 10, 64)
 		if err != nil {
 			return fmt.Errorf("%q is not the id of a key; pigeonry key list shows them", args[0])
