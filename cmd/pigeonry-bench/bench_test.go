@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestQuantile(t *testing.T) {
 	var times []time.Duration
@@ -80,12 +84,12 @@ func TestJudgeBatchesFindsLostAndDoubles(t *testing.T) {
 
 func TestCommandLine(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                          "say what to measure",
-		"everything":                "nothing to measure",
-		"rest -engines production":  "not built in",
-		"rest -duration soon":       "invalid value",
-		"rest -bin /nowhere -json":  "null plugin is not built",
-		"batch -bin /nowhere -json": "null plugin is not built",
+		"":                                       "say what to measure",
+		"everything":                             "nothing to measure",
+		"rest -engines production":               "not built in",
+		"rest -duration soon":                    "invalid value",
+		"rest -duration 1s -bin /nowhere -json":  "null plugin is not built",
+		"batch -duration 1s -bin /nowhere -json": "null plugin is not built",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(args), &out, &out)
