@@ -107,6 +107,9 @@ func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
 	for _, c := range s.Connectors {
 		all = append(all, configs[c.ID])
 	}
+	if err := g.host.Rescan(ctx); err != nil {
+		g.logger.WarnContext(ctx, "gateway: new plugins are not taken up", "error", err)
+	}
 	g.host.Configure(ctx, all)
 	g.report(ctx, s)
 	return nil

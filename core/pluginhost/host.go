@@ -27,6 +27,7 @@ type Host struct {
 	mu      sync.Mutex    // guards what follows
 	running []*generation // those that were started
 	begun   bool
+	stopped bool
 
 	changes sync.Mutex // guards changed
 	changed chan struct{}
@@ -59,15 +60,47 @@ func (h *Host) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start plugin host: %w", err)
 	}
+	settle(ctx, running)
+	return nil
+}
+
+// settle waits a moment for generations to come up or fail.
+func settle(ctx context.Context, generations []*generation) {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
-	for _, g := range running {
+	for _, g := range generations {
 		select {
 		case <-g.settled:
 		case <-ctx.Done():
 		}
 	}
+}
+
+// Rescan reads the catalog again and starts the plugins that are new in it, as Start does. Plugins that
+// are known stay as they are, whatever has become of their folders. An error means that the plugins
+// folder cannot be read, or that the host does not run.
+func (h *Host) Rescan(ctx context.Context) error {
+	started, err := h.rescan()
+	if err != nil {
+		return fmt.Errorf("look for new plugins: %w", err)
+	}
+	settle(ctx, started)
 	return nil
+}
+
+func (h *Host) rescan() ([]*generation, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.begun || h.stopped {
+		return nil, errors.New("the plugin host does not run")
+	}
+	candidates, err := scan(h.options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	before := len(h.running)
+	h.stage(candidates)
+	return h.running[before:], nil
 }
 
 func (h *Host) start() ([]*generation, error) {
@@ -91,21 +124,27 @@ func (h *Host) start() ([]*generation, error) {
 	return h.running, nil
 }
 
-// stage makes a generation of each candidate and starts the highest version of each plugin that has
-// one without a known problem.
+// stage makes a generation of each candidate of a plugin that is not known yet, and starts the highest
+// version of each such plugin that has one without a known problem.
 func (h *Host) stage(candidates []candidate) {
-	plugins := map[string]*plugin{}
+	known := *h.plugins.Load()
+	fresh := map[string]*plugin{}
 	for _, c := range candidates {
-		p, ok := plugins[c.name]
+		if _, ok := known[c.name]; ok {
+			continue
+		}
+		p, ok := fresh[c.name]
 		if !ok {
 			p = &plugin{name: c.name}
 			p.route.Store(&route{})
-			plugins[c.name] = p
+			fresh[c.name] = p
 		}
 		p.generations = append(p.generations, newGeneration(h, p, c))
 	}
+	plugins := maps.Clone(known)
+	maps.Copy(plugins, fresh)
 	h.plugins.Store(&plugins)
-	for _, p := range plugins {
+	for _, p := range fresh {
 		for _, g := range slices.Backward(p.generations) {
 			if g.status().State == core.GenerationStaged {
 				p.setRoute(route{{generation: g, weight: 1}})
@@ -137,7 +176,7 @@ func (p *plugin) setRoute(r route) {
 // started again.
 func (h *Host) Stop(ctx context.Context) error {
 	h.mu.Lock()
-	h.begun = true
+	h.begun, h.stopped = true, true
 	running := h.running
 	h.mu.Unlock()
 	errs := make([]error, len(running))
