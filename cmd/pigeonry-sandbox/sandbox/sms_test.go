@@ -191,8 +191,18 @@ func TestReceiptWaitsForTheNextBind(t *testing.T) {
 	if err := s.SetFault(sandbox.Fault{Channel: sandbox.ChannelSMS, Unanswered: 1}); err != nil {
 		t.Fatal(err)
 	}
-	first, _ := dial(t, s)
-	_, err := first.Submit(t.Context(), sms("8613800138000", 0, []byte("hi")))
+	// The first session cannot take the receipt, which may come before its connection is closed.
+	first, err := smpp.Dial(t.Context(), smpp.Client{
+		Addr: s.Addresses().SMPP, Bind: smpp.Bind{SystemID: "shop"},
+		Deliver: func(context.Context, *smpp.Session, *smpp.ShortMessage) smpp.Status {
+			return smpp.StatusTemporaryAppError
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_, err = first.Submit(t.Context(), sms("8613800138000", 0, []byte("hi")))
 	if !errors.Is(err, smpp.ErrNoResponse) {
 		t.Fatalf("got %v, want no response", err)
 	}
