@@ -11,6 +11,8 @@ example_modules := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 # Seconds that each fuzz target runs.
 FUZZTIME ?= 3s
 BENCH ?= limits
+# What is measured: embedded, or production (PostgreSQL, RabbitMQ, Redis).
+ENGINES ?= embedded
 
 .PHONY: help
 help: ## What can be made
@@ -27,21 +29,27 @@ run: build ## Try it: the gateway with the sandbox beside it, until Ctrl-C
 	@.tools/run.sh
 
 .PHONY: test
-test: peers $(tools)/gotestsum ## Every test under the race detector, peers and short fuzzing included
-	@.tools/test.sh $(tools)/gotestsum $(example_modules)
+test: peers $(tools)/gotestsum ## Every test under the race detector, peers, engines and short fuzzing included
+	@go build -o $(bin)/ ./cmd/pigeonry-bench
+	@.tools/test.sh $(bin)/pigeonry-bench $(tools)/gotestsum $(example_modules)
 	@$(MAKE) fuzz
 
 .PHONY: peers
 peers: ## The foreign programs that tests talk to: installed on Debian as root, else named
 	@.tools/peers.sh
 
+.PHONY: engines
+engines: ## PostgreSQL, RabbitMQ and Redis of your own, until Ctrl-C; prints how to use them
+	@go build -o $(bin)/ ./cmd/pigeonry-bench
+	@exec $(bin)/pigeonry-bench engines
+
 .PHONY: fuzz
 fuzz: ## Each fuzz target for FUZZTIME (3s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure: BENCH=limits|batch|single|rest|backlog
-	@$(bin)/pigeonry-bench $(BENCH) -json
+bench: build ## Measure: BENCH=limits|batch|single|rest|backlog ENGINES=embedded|production
+	@$(bin)/pigeonry-bench $(BENCH) -engines $(ENGINES) -json
 
 .PHONY: cover
 cover: ## Test coverage per function, and bin/cover.html

@@ -68,7 +68,8 @@ connector "sms" "main" {
   # }
 }
 
-# The workers that send. The pool grows when its queue is 80 % full and shrinks at 20 %.
+# The workers that send. The pool grows when its queue is 80 % full and shrinks at 20 %. Pools and limits can
+# also be changed in the database, see README.md; the last change wins.
 pool "message_sender" {
   core_size            = 20
   max_size             = 100
@@ -76,11 +77,31 @@ pool "message_sender" {
   scale_down_threshold = 0.2
 }
 
-# How often an account may call. type: "qps", "concurrent" (at a time) or "sliding_window" (with window).
+# How much may happen. type: "qps", "concurrent" (at a time) or "sliding_window" (with window). by says what has a
+# count of its own: "account" (the default), "key", "ip" (behind a proxy all callers have the proxy's), "channel",
+# "recipient" or "global". One resource may have several limits.
 limit "api:/messages/send" {
   type = "qps"
   max  = 20000
 }
+
+# limit "api:/messages/send" {      # a recipient gets 5 messages an hour at most
+#   type   = "sliding_window"
+#   max    = 5
+#   window = "1h"
+#   by     = "recipient"
+# }
+#
+# limit "channel:sms" {             # messages accepted for a channel, in batches too
+#   type = "qps"
+#   max  = 500
+#   by   = "global"
+# }
+#
+# limit "connector:sms/main" {      # messages handed to a connector, beside its rate
+#   type = "concurrent"
+#   max  = 50
+# }
 
 log {
   level  = "info" # debug, info, warn, error; PIGEONRY_LOG_LEVEL

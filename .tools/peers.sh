@@ -11,9 +11,17 @@ has() {
     python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
     nodejs) command -v node >/dev/null ;;
     npm) command -v npm >/dev/null ;;
+    postgresql) any_executable /usr/lib/postgresql/*/bin/postgres || command -v postgres >/dev/null ;;
+    redis-server) command -v redis-server >/dev/null ;;
+    rabbitmq-server) any_executable /usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server || command -v rabbitmq-server >/dev/null ;;
   esac
 }
-peers='postfix kannel python3-aiosmtpd nodejs npm'
+any_executable() {
+  for file in "$@"; do [ ! -x "$file" ] || return 0; done
+  return 1
+}
+# Engines are run by pigeonry-bench, which looks for them in the same places.
+peers='postfix kannel python3-aiosmtpd nodejs npm postgresql redis-server rabbitmq-server'
 missing() { for peer in $peers; do has "$peer" || printf '%s ' "$peer"; done; }
 
 install() {

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Every test of the main module and of the examples, under the race detector.
+# Every test of the main module and of the examples, under the race detector. Those of the main module run
+# beside PostgreSQL, RabbitMQ and Redis, which pigeonry-bench starts for them and ends.
 #
-#   test.sh <gotestsum> [example module...]
+#   test.sh <pigeonry-bench> <gotestsum> [example module...]
 set -eu
 
-gotestsum=$1
-shift
+bench=$1 gotestsum=$2
+shift 2
 export CGO_ENABLED=1 # the race detector needs it
-"$gotestsum" --format pkgname-and-test-fails -- -race -timeout 10m ./...
+"$bench" engines -- "$gotestsum" --format pkgname-and-test-fails -- -race -timeout 10m ./...
 for dir in "$@"; do
   (cd "$dir" && "$gotestsum" --format pkgname-and-test-fails -- -race -timeout 5m ./...)
 done

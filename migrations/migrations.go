@@ -8,8 +8,11 @@ import (
 	"io/fs"
 )
 
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var files embed.FS
 
 // SQLite returns the migrations of the embedded store, at the root of the file system.
 func SQLite() (fs.FS, error) { return fs.Sub(files, "sqlite") }
+
+// PostgreSQL returns the migrations of the production store, at the root of the file system.
+func PostgreSQL() (fs.FS, error) { return fs.Sub(files, "postgres") }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,13 +27,6 @@ func TestQuantile(t *testing.T) {
 	}
 	if got := quantile(nil, 0.5); got != 0 {
 		t.Errorf("of nothing: %v", got)
-	}
-}
-
-func TestParentOfThisProcess(t *testing.T) {
-	pid, parent := parentOf(fmt.Sprintf("/proc/%d/stat", os.Getpid()))
-	if pid != os.Getpid() || parent != os.Getppid() {
-		t.Errorf("got %d of %d, want %d of %d", pid, parent, os.Getpid(), os.Getppid())
 	}
 }
 
@@ -82,11 +74,37 @@ func TestJudgeBatchesFindsLostAndDoubles(t *testing.T) {
 	}
 }
 
+func TestReportSetsOursBesideTheLimits(t *testing.T) {
+	r := report{
+		What: "batch", Engines: embedded, Seconds: 20, Messages: 654_000, Rate: 32_700,
+		Limits: map[string]float64{"sqlite_insert_rows": 314_000, "sqlite_commits": 6900},
+	}
+	r.compare()
+	var out bytes.Buffer
+	if err := r.print(&out, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"32,700 a second", "314,000   10.4 %", "6,900  473.9 %"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[float64]string{0: "0", 999.4: "999", 1000: "1,000", 1234567: "1,234,567"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%v: got %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                                       "say what to measure",
 		"everything":                             "nothing to measure",
-		"rest -engines production":               "not built in",
+		"rest -engines rented":                   "use embedded or production",
+		"engines -only mongodb":                  "is no engine",
 		"rest -duration soon":                    "invalid value",
 		"rest -duration 1s -bin /nowhere -json":  "null plugin is not built",
 		"batch -duration 1s -bin /nowhere -json": "null plugin is not built",
@@ -119,7 +137,7 @@ func TestRest(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
-	if r.Messages == 0 || r.Lost != 0 || r.Doubles != 0 || r.RSS == 0 || r.AcceptP50 == 0 || r.Limits == nil || r.Limits.PluginBatched == 0 {
+	if r.Messages == 0 || r.Lost != 0 || r.Doubles != 0 || r.RSS == 0 || r.AcceptP50 == 0 || r.Limits["plugin_batched_items"] == 0 {
 		t.Errorf("got %+v, limits %+v", r, r.Limits)
 	}
 }

@@ -7,196 +7,86 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/hashicorp/go-plugin"
-	"zombiezen.com/go/sqlite"
-	"zombiezen.com/go/sqlite/sqlitex"
+	amqp "github.com/rabbitmq/amqp091-go"
 
-	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
-	"github.com/pigeonry/pigeonry/sdk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/engine"
 )
 
-// limits are what the machine can do without the gateway, a second.
-type limits struct {
-	SQLiteRows    float64 `json:"sqlite_insert_rows"`   // 300-byte rows with an index, 500 a transaction, synchronous=FULL
-	SQLiteCommits float64 `json:"sqlite_commits"`       // transactions of one row
-	PluginUnary   float64 `json:"plugin_unary_items"`   // one item a call, 16 callers
-	PluginBatched float64 `json:"plugin_batched_items"` // 100 items a call, 16 callers
-	HTTPNoop      float64 `json:"http_noop_requests"`   // an empty answer by net/http, load included
+// limit is something that the machine can do without the gateway, so many times a second.
+type limit struct {
+	name string // in JSON
+	what string // for people
+	rate func(context.Context, time.Duration) (float64, error)
 }
 
-func measureLimits(ctx context.Context, o options) (report, error) {
-	raw, err := rawLimits(ctx, o, o.duration/5)
+// limitsOf lists the limits that count for the engines measured.
+func limitsOf(o options, f *fleet) []limit {
+	common := []limit{
+		{"plugin_unary_items", "plugin call, one item, 16 callers", pluginRate(o, 1)},
+		{"plugin_batched_items", "plugin call, 100 items, 16 callers", pluginRate(o, 100)},
+		{"http_noop_requests", "HTTP, empty answer, 64 connections", httpRate},
+	}
+	if o.engines == embedded {
+		return append([]limit{
+			{"sqlite_insert_rows", "SQLite, 300-byte rows with an index, 500 a transaction", sqliteRate(500)},
+			{"sqlite_commits", "SQLite, transactions of one row", sqliteRate(1)},
+		}, common...)
+	}
+	postgres, rabbit, redis := f.url(engine.Postgres), f.url(engine.Rabbit), f.url(engine.Redis)
+	return append([]limit{
+		{"postgres_copy_500_rows", "PostgreSQL COPY, 300-byte rows with an index, 500 a transaction", copyRate(postgres, 500)},
+		{"postgres_copy_5000_rows", "PostgreSQL COPY, 300-byte rows with an index, 5000 a transaction", copyRate(postgres, 5000)},
+		{"postgres_update_rows", "PostgreSQL UPDATE by unnest, 500 rows a transaction", updateRate(postgres)},
+		{"rabbitmq_quorum_messages", "RabbitMQ, quorum queue: published, confirmed, consumed, acknowledged", rabbitRate(rabbit, amqp.QueueTypeQuorum)},
+		{"rabbitmq_classic_messages", "RabbitMQ, classic queue: published, confirmed, consumed, acknowledged", rabbitRate(rabbit, amqp.QueueTypeClassic)},
+		{"redis_sets", "Redis SET, 100 a pipeline", redisRate(redis)},
+	}, common...)
+}
+
+func measureLimits(ctx context.Context, o options) (r report, err error) {
+	f, err := fleetFor(ctx, o)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, f.stop(o.keep)) }()
+	raw, err := rawLimits(ctx, o, f, o.duration/time.Duration(len(limitsOf(o, f))))
 	return report{What: "limits", Engines: o.engines, Seconds: o.duration.Seconds(), Limits: raw}, err
 }
 
 // rawLimits measures each limit for a while, one after the other.
-func rawLimits(ctx context.Context, o options, d time.Duration) (*limits, error) {
-	var l limits
-	var err error
-	if l.SQLiteRows, err = sqliteRate(d, 500); err != nil {
-		return nil, fmt.Errorf("SQLite rows: %w", err)
+func rawLimits(ctx context.Context, o options, f *fleet, d time.Duration) (map[string]float64, error) {
+	raw := make(map[string]float64)
+	for _, l := range limitsOf(o, f) {
+		rate, err := l.rate(ctx, d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", l.what, err)
+		}
+		raw[l.name] = rate
 	}
-	if l.SQLiteCommits, err = sqliteRate(d, 1); err != nil {
-		return nil, fmt.Errorf("SQLite commits: %w", err)
-	}
-	if l.PluginUnary, err = pluginRate(ctx, o, d, 1); err != nil {
-		return nil, fmt.Errorf("plugin call: %w", err)
-	}
-	if l.PluginBatched, err = pluginRate(ctx, o, d, 100); err != nil {
-		return nil, fmt.Errorf("batched plugin call: %w", err)
-	}
-	if l.HTTPNoop, err = httpRate(ctx, d); err != nil {
-		return nil, fmt.Errorf("HTTP: %w", err)
-	}
-	return &l, nil
+	return raw, nil
 }
 
-// sqliteRate inserts rows in transactions of a size.
-func sqliteRate(d time.Duration, size int) (rate float64, err error) {
-	dir, err := os.MkdirTemp("", "pigeonry-bench-")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	conn, err := sqlite.OpenConn(filepath.Join(dir, "raw.db"), sqlite.OpenReadWrite, sqlite.OpenCreate, sqlite.OpenWAL)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	err = sqlitex.ExecuteScript(conn, `CREATE TABLE t (id INTEGER PRIMARY KEY, account INTEGER, body TEXT); CREATE INDEX t_account ON t (account)`, nil)
-	if err != nil {
-		return 0, err
-	}
-	if err := sqlitex.ExecuteTransient(conn, "PRAGMA synchronous = FULL", nil); err != nil {
-		return 0, err
-	}
-	insert, err := conn.Prepare("INSERT INTO t (account, body) VALUES (?, ?)")
-	if err != nil {
-		return 0, err
-	}
-	body := strings.Repeat("x", 300)
-	began, n := time.Now(), 0
-	for ; time.Since(began) < d; n += size {
-		if err := insertRows(conn, insert, size, body); err != nil {
-			return 0, err
-		}
-	}
-	return float64(n) / time.Since(began).Seconds(), nil
-}
-
-func insertRows(conn *sqlite.Conn, insert *sqlite.Stmt, size int, body string) (err error) {
-	end, err := sqlitex.ImmediateTransaction(conn)
-	if err != nil {
-		return err
-	}
-	defer end(&err)
-	for range size {
-		insert.BindInt64(1, 1)
-		insert.BindText(2, body)
-		if _, err := insert.Step(); err != nil {
-			return err
-		}
-		if err := insert.Reset(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pluginRate calls the null plugin from 16 callers with batches of a size.
-func pluginRate(ctx context.Context, o options, d time.Duration, size int) (float64, error) {
-	service, stop, err := startPlugin(ctx, o)
-	if err != nil {
-		return 0, err
-	}
-	defer stop()
-	request := &channelv1.DeliverRequest{Connector: "null/main"}
-	for i := range size {
-		request.Items = append(request.Items, &channelv1.Item{
-			AttemptId: fmt.Sprintf("%d.1", i), MessageId: fmt.Sprint(i), Attempt: 1, Connector: "null/main",
-			Recipient: "bench", Content: &channelv1.Content{Text: strings.Repeat("x", 300)},
-		})
-	}
+// repeat has callers repeat something for a while. It returns how many items were done a second.
+func repeat(ctx context.Context, callers int, d time.Duration, once func(caller int) (items int, err error)) (float64, error) {
 	var items atomic.Int64
 	var wg sync.WaitGroup
-	errs := make([]error, 16)
+	errs := make([]error, callers)
 	began := time.Now()
-	for i := range errs {
+	for i := range callers {
 		wg.Go(func() {
-			for time.Since(began) < d && errs[i] == nil {
-				errs[i] = deliver(ctx, service, request)
-				items.Add(int64(size))
+			for time.Since(began) < d && ctx.Err() == nil && errs[i] == nil {
+				var n int
+				n, errs[i] = once(i)
+				items.Add(int64(n))
 			}
 		})
 	}
 	wg.Wait()
-	return float64(items.Load()) / time.Since(began).Seconds(), errors.Join(errs...)
-}
-
-func deliver(ctx context.Context, service channelv1.ChannelServiceClient, request *channelv1.DeliverRequest) error {
-	stream, err := service.Deliver(ctx, request)
-	if err != nil {
-		return err
-	}
-	for {
-		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
-}
-
-// startPlugin starts the null plugin without the gateway, over the same transport.
-func startPlugin(ctx context.Context, o options) (channelv1.ChannelServiceClient, func(), error) {
-	bin, err := binaries(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	found, err := filepath.Glob(filepath.Join(bin, "examples", "plugins", "null", "*", "null"))
-	if err != nil || len(found) == 0 {
-		return nil, nil, errors.New("the null plugin is not built; build it with: make build")
-	}
-	host := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: sdk.Handshake, AutoMTLS: true, Logger: hclog.NewNullLogger(),
-		Plugins:          plugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		Cmd:              exec.Command(found[len(found)-1]),
-	})
-	service, err := dispense(host)
-	if err == nil {
-		_, err = service.Configure(ctx, &channelv1.ConfigureRequest{Connector: "null/main", Revision: 1, Config: []byte("{}")})
-	}
-	if err != nil {
-		host.Kill()
-		return nil, nil, err
-	}
-	return service, host.Kill, nil
-}
-
-func dispense(host *plugin.Client) (channelv1.ChannelServiceClient, error) {
-	protocol, err := host.Client()
-	if err != nil {
-		return nil, err
-	}
-	raw, err := protocol.Dispense(sdk.PluginName)
-	if err != nil {
-		return nil, err
-	}
-	service, ok := raw.(channelv1.ChannelServiceClient)
-	if !ok {
-		return nil, fmt.Errorf("the plugin serves %T", raw)
-	}
-	return service, nil
+	return float64(items.Load()) / time.Since(began).Seconds(), errors.Join(errors.Join(errs...), ctx.Err())
 }
 
 // httpRate asks an empty handler from as many connections as the load of single sends has.

@@ -287,14 +287,21 @@ func measureBacklog(ctx context.Context, o options) (r report, err error) {
 	return r, ctx.Err()
 }
 
-// prepare measures the raw limits, then starts the gateway.
-func prepare(ctx context.Context, o options, settings string) (*limits, *subject, error) {
-	raw, err := rawLimits(ctx, o, min(2*time.Second, o.duration/10))
+// prepare starts the engines, measures the raw limits, then starts the gateway.
+func prepare(ctx context.Context, o options, settings string) (map[string]float64, *subject, error) {
+	f, err := fleetFor(ctx, o)
 	if err != nil {
-		return nil, nil, fmt.Errorf("measure the raw limits: %w", err)
+		return nil, nil, fmt.Errorf("start the engines: %w", err)
 	}
-	s, err := start(ctx, o, settings)
-	if err != nil && s != nil {
+	raw, err := rawLimits(ctx, o, f, min(2*time.Second, o.duration/10))
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("measure the raw limits: %w", err), f.stop(o.keep))
+	}
+	s, err := start(ctx, o, f, settings)
+	switch {
+	case s == nil:
+		err = errors.Join(err, f.stop(o.keep))
+	case err != nil:
 		err = errors.Join(err, s.stop())
 	}
 	return raw, s, err

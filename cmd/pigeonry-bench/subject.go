@@ -12,9 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/engine"
 )
 
 const apiKey = "pigeonry-bench-0123456789abcdef0123456789"
@@ -27,10 +28,12 @@ type subject struct {
 	exited  chan error
 	ledger  string
 	keep    bool
+	engines *fleet
 }
 
-// start runs the built gateway in a folder of its own. Settings go into its connector block.
-func start(ctx context.Context, o options, settings string) (*subject, error) {
+// start runs the built gateway in a folder of its own, on the engines given, which it owns from now on.
+// Settings go into its connector block.
+func start(ctx context.Context, o options, f *fleet, settings string) (*subject, error) {
 	bin, err := binaries(o)
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func start(ctx context.Context, o options, settings string) (*subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{dir: dir, ledger: filepath.Join(dir, "ledger"), exited: make(chan error, 1), keep: o.keep}
+	s := &subject{dir: dir, ledger: filepath.Join(dir, "ledger"), exited: make(chan error, 1), keep: o.keep, engines: f}
 	if s.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
@@ -67,7 +70,8 @@ func (s *subject) launch(ctx context.Context, binary, file string) error {
 	}
 	defer log.Close()
 	s.command = exec.Command(binary, "serve", "-c", file)
-	s.command.Env = append(os.Environ(), "PIGEONRY_BOOTSTRAP_KEY="+apiKey)
+	s.command.Env = append(foreign(), "PIGEONRY_BOOTSTRAP_KEY="+apiKey)
+	s.command.Env = append(s.command.Env, s.engines.gatewayEnvironment()...)
 	s.command.Stdout, s.command.Stderr = log, log
 	if err := s.command.Start(); err != nil {
 		return fmt.Errorf("start the gateway: %w; build it with: make build", err)
@@ -108,7 +112,7 @@ func (s *subject) logTail() string {
 	return string(b[max(0, len(b)-2000):])
 }
 
-// stop ends the gateway as an operator would and removes the folder.
+// stop ends the gateway as an operator would, then its engines, and removes the folders.
 func (s *subject) stop() error {
 	var err error
 	if s.command != nil && s.command.Process != nil {
@@ -120,6 +124,7 @@ func (s *subject) stop() error {
 			err = errors.Join(errors.New("the gateway did not stop in time"), s.command.Process.Kill())
 		}
 	}
+	err = errors.Join(err, s.engines.stop(s.keep))
 	if s.keep {
 		fmt.Fprintln(os.Stderr, "kept:", s.dir)
 		return err
@@ -131,26 +136,10 @@ func (s *subject) stop() error {
 func (s *subject) rss() (gateway, all float64) {
 	gateway = residentMB(s.command.Process.Pid)
 	all = gateway
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		if pid, parent := parentOf(path); parent == s.command.Process.Pid {
-			all += residentMB(pid)
-		}
+	for _, pid := range engine.Descendants(s.command.Process.Pid) {
+		all += residentMB(pid)
 	}
 	return gateway, all
-}
-
-// parentOf reads a process and its parent from /proc/<pid>/stat: "pid (name) state parent …".
-func parentOf(path string) (pid, parent int) {
-	b, _ := os.ReadFile(path) // it may have ended
-	head, tail, found := strings.Cut(string(b), " (")
-	fields := strings.Fields(tail[strings.LastIndexByte(tail, ')')+1:])
-	if !found || len(fields) < 2 {
-		return 0, 0
-	}
-	pid, _ = strconv.Atoi(head)
-	parent, _ = strconv.Atoi(fields[1])
-	return pid, parent
 }
 
 func residentMB(pid int) float64 {

@@ -22,7 +22,7 @@ func main() {
 	code := cli.Run(ctx, cli.Process{
 		Args: os.Args[1:], Environ: os.Environ(), Executable: executable,
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
-		Gateway: cli.Gateway{Serve: serve, Accounts: accounts},
+		Gateway: cli.Gateway{Serve: serve, Accounts: accounts, Schema: schema, Migrate: gateway.Migrate},
 	})
 	stop()
 	os.Exit(code)
@@ -40,6 +40,11 @@ func serve(ctx context.Context, s *settings.Settings, logger *slog.Logger, follo
 	stop()
 	following.Wait()
 	return err
+}
+
+func schema(ctx context.Context, s *settings.Settings) (found, known int64, err error) {
+	x, err := gateway.SchemaOf(ctx, s)
+	return x.Found, x.Known, err
 }
 
 func accounts(ctx context.Context, s *settings.Settings) (cli.Accounts, error) {

@@ -1,13 +1,11 @@
-// Package accept takes messages in: it validates a request, honours its idempotency key, keeps the
-// limits, renders the content for each recipient and joins the group commit. When Send returns without
+// Package accept takes messages in: it honours the idempotency key of a request, validates it, renders the
+// content for each recipient, keeps the limits and joins the group commit. When Send returns without
 // an error, what it accepted is durable.
 package accept
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -18,19 +16,28 @@ import (
 // MaxRecipients is the largest number of recipients of one batch.
 const MaxRecipients = 10_000
 
-// Resources that limits are kept for, one event a request, counted by account.
+// Resources that limits are kept for. Of the first two each request is one event, and where the limit counts
+// by recipient, each message; of a channel each message that is accepted for it.
 const (
 	ResourceSend      = "api:/messages/send"
 	ResourceSendBatch = "api:/messages/send-batch"
+	ResourceChannel   = "channel:" // and its name
 )
 
 // Request is one send or one batch.
 type Request struct {
 	Account    core.Account
+	Caller     Caller
 	Key        *Key // nil: the caller gave no Idempotency-Key
 	Draft      Draft
 	Recipients []Recipient // one for a single send
 	Batch      bool
+}
+
+// Caller is where a request comes from, for limits that count by it.
+type Caller struct {
+	APIKey int64  // id of the API key
+	IP     string // address
 }
 
 // Key is the caller's Idempotency-Key.
@@ -142,13 +149,11 @@ func (s *Service) Keys() *Keys { return s.keys }
 func (s *Service) Close() { s.committer.close() }
 
 // Send accepts a single message or a batch. Errors are *core.Error; fields are JSON pointers into the
-// body of the API. In a batch a bad recipient is left out and named in Rejected; what is wrong with
-// the draft refuses the whole request. After an error nothing was accepted, except that one of
+// body of the API. In a batch a recipient that is bad or over a limit is left out and named in Rejected; what
+// is wrong with the draft, or over a limit of the request, refuses all of it. A repeat that gets its first
+// answer again counts towards no limit. After an error nothing was accepted, except that one of
 // core.KindUnavailable may leave the end of a commit open: a repeat with the same key finds out.
 func (s *Service) Send(ctx context.Context, r Request) (Accepted, error) {
-	if err := s.allow(ctx, r); err != nil {
-		return Accepted{}, err
-	}
 	if r.Key == nil {
 		return s.accept(ctx, r)
 	}
@@ -169,11 +174,14 @@ func (s *Service) accept(ctx context.Context, r Request) (Accepted, error) {
 	if err != nil {
 		return Accepted{}, err
 	}
-	messages, rejected, err := plan.messages(r)
+	lot, err := plan.messages(r)
 	if err != nil {
 		return Accepted{}, err
 	}
-	p := &pending{request: r, messages: messages, rejected: rejected, now: now, keyTTL: s.o.KeyTTL}
+	if err := s.allow(ctx, r, plan.channel, &lot); err != nil {
+		return Accepted{}, err
+	}
+	p := &pending{request: r, messages: lot.messages, rejected: lot.rejected, now: now, keyTTL: s.o.KeyTTL}
 	err = s.committer.commit(ctx, p)
 	if r.Key != nil && (isKeyTaken(err) || isUnknown(err)) {
 		// Another instance committed the same key first, or our own commit went through unseen.
@@ -186,33 +194,4 @@ func (s *Service) accept(ctx context.Context, r Request) (Accepted, error) {
 		return Accepted{}, unavailable(err)
 	}
 	return p.accepted, nil
-}
-
-func (s *Service) allow(ctx context.Context, r Request) error {
-	resource := ResourceSend
-	if r.Batch {
-		resource = ResourceSendBatch
-	}
-	// Places for requests at a time are held by the API as long as the request lasts, not here.
-	rules := slices.DeleteFunc(slices.Clone(s.o.Rules(resource)), func(r limit.Rule) bool { return r.Type == limit.Concurrent })
-	if len(rules) == 0 {
-		return nil
-	}
-	requests := make([]limit.Request, len(rules))
-	for i, rule := range rules {
-		requests[i] = limit.Request{Rule: rule, Key: accountKey(r.Account.ID), N: 1}
-	}
-	d, err := s.o.Limiter.Allow(ctx, requests...)
-	if err != nil && !errors.Is(err, limit.ErrNever) {
-		return unavailable(err)
-	}
-	d.Release()
-	if d.Allowed {
-		return nil
-	}
-	rule := rules[d.Refused]
-	return &core.Error{
-		Kind: core.KindLimited, Code: core.CodeRateLimited, RetryAfter: max(d.RetryAfter, time.Millisecond),
-		Message: "over the limit of " + describe(rule) + " for " + resource + "; try again after the time in Retry-After",
-	}
 }

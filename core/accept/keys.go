@@ -3,12 +3,10 @@ package accept
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
-	"github.com/pigeonry/pigeonry/core/limit"
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
@@ -87,20 +85,6 @@ func (k *Keys) find(ctx context.Context, account core.AccountID, key string, has
 		return nil, nil
 	default:
 		return nil, unavailable(err)
-	}
-}
-
-func accountKey(id core.AccountID) string { return strconv.FormatInt(int64(id), 10) }
-
-func describe(r limit.Rule) string {
-	count := strconv.FormatFloat(r.Max, 'f', -1, 64)
-	switch r.Type {
-	case limit.QPS:
-		return count + " requests a second"
-	case limit.Concurrent:
-		return count + " requests at a time"
-	default:
-		return count + " requests in " + r.Window.String()
 	}
 }
 

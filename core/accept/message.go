@@ -15,23 +15,31 @@ const (
 	channelEmail = "email"
 )
 
+// lot is what became of the recipients of a request.
+type lot struct {
+	messages []core.Message
+	indexes  []int // of the messages' recipients in the request; only of a batch
+	rejected []Rejection
+}
+
 // messages makes a message for each recipient. In a batch, a recipient that cannot be served is
 // rejected; of a single send, its faults are the request's.
-func (p *plan) messages(r Request) ([]core.Message, []Rejection, error) {
-	messages := make([]core.Message, 0, len(r.Recipients))
-	var rejected []Rejection
+func (p *plan) messages(r Request) (lot, error) {
+	l := lot{messages: make([]core.Message, 0, len(r.Recipients))}
 	for i, recipient := range r.Recipients {
 		m, wrong := p.message(recipient)
 		switch {
-		case len(wrong) == 0:
-			messages = append(messages, m)
+		case len(wrong) > 0 && r.Batch:
+			l.rejected = append(l.rejected, Rejection{Index: i, Recipient: recipient.Address, Reason: reason(wrong)})
+			continue
+		case len(wrong) > 0:
+			return lot{}, wrong.err()
 		case r.Batch:
-			rejected = append(rejected, Rejection{Index: i, Recipient: recipient.Address, Reason: reason(wrong)})
-		default:
-			return nil, nil, wrong.err()
+			l.indexes = append(l.indexes, i)
 		}
+		l.messages = append(l.messages, m)
 	}
-	return messages, rejected, nil
+	return l, nil
 }
 
 // message is the blueprint with a recipient and the text for them.

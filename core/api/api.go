@@ -64,14 +64,31 @@ func New(o Options) (http.Handler, error) {
 	keyed := engine.Group("", s.authenticate, s.limit)
 	RegisterHandlersWithOptions(keyed, s, GinServerOptions{ErrorHandler: s.badParameter})
 
-	probe := []string{http.MethodGet, http.MethodHead} // some load balancers ask with HEAD
-	engine.Match(probe, "/healthz", s.health)
-	engine.Match(probe, "/readyz", s.readiness)
-	engine.GET("/metrics", gin.WrapH(o.Metrics))
+	s.probes(engine)
 	engine.Any("/callbacks/:channel/:name", s.callback)
 	engine.Any("/callbacks/:channel/:name/*path", s.callback)
 	documentation(engine)
 	return engine, nil
+}
+
+// NewProbes returns the handler of a gateway that serves no API: only /healthz, /readyz and /metrics. Of the options
+// it needs Ready, Plugins, Metrics and Logger.
+func NewProbes(o Options) (http.Handler, error) {
+	s := &server{o: o}
+	engine := newEngine()
+	engine.Use(s.begin, s.guard)
+	engine.NoRoute(s.noRoute)
+	engine.NoMethod(s.noMethod)
+	s.probes(engine)
+	return engine, nil
+}
+
+// probes serves those who watch the gateway.
+func (s *server) probes(engine *gin.Engine) {
+	probe := []string{http.MethodGet, http.MethodHead} // some load balancers ask with HEAD
+	engine.Match(probe, "/healthz", s.health)
+	engine.Match(probe, "/readyz", s.readiness)
+	engine.GET("/metrics", gin.WrapH(s.o.Metrics))
 }
 
 // newEngine returns a router that writes no log of its own, trusts no proxy and mends no path.

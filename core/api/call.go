@@ -20,6 +20,7 @@ const (
 type call struct {
 	id      string       // request id
 	account core.Account // set behind authenticate
+	key     int64        // id of the API key; set behind authenticate
 }
 
 // callOf returns the call of a request; begin has put it there.

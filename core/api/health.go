@@ -42,7 +42,8 @@ func readinessOf(dependencies []DependencyState, plugins []core.PluginStatus, co
 	ready, degraded := true, false
 	for i, d := range dependencies {
 		r.Dependencies[i] = Dependency{Name: d.Name, Ready: d.Ready, Message: d.Message}
-		ready = ready && d.Ready
+		ready = ready && (d.Ready || d.Optional)
+		degraded = degraded || !d.Ready
 	}
 	for i, p := range plugins {
 		state, first := pluginState(p)

@@ -57,7 +57,7 @@ func (s *server) guard(c *gin.Context) {
 
 // authenticate lets those with a key in force pass.
 func (s *server) authenticate(c *gin.Context) {
-	account, _, err := s.o.Authenticator.Authenticate(c.Request.Context(), bearer(c.GetHeader("Authorization")))
+	account, key, err := s.o.Authenticator.Authenticate(c.Request.Context(), bearer(c.GetHeader("Authorization")))
 	if err != nil {
 		if core.KindOf(err) == core.KindUnauthorized {
 			c.Header("WWW-Authenticate", "Bearer")
@@ -65,7 +65,8 @@ func (s *server) authenticate(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	callOf(c).account = account
+	current := callOf(c)
+	current.account, current.key = account, key.ID
 	c.Header("Cache-Control", "no-store")
 }
 
@@ -79,7 +80,7 @@ func bearer(header string) string {
 	return strings.TrimSpace(token)
 }
 
-// limit keeps the limits of the route for the account. A limiter that cannot decide lets the request
+// limit keeps the limits of the route that count by what is known before the body is read. A limiter that cannot decide lets the request
 // pass: what protects the gateway must not be what stops it.
 func (s *server) limit(c *gin.Context) {
 	resource := resourceOf(c.FullPath())
@@ -87,10 +88,9 @@ func (s *server) limit(c *gin.Context) {
 	if len(rules) == 0 {
 		return
 	}
-	account := strconv.FormatInt(int64(accountOf(c)), 10)
 	requests := make([]limit.Request, len(rules))
 	for i, rule := range rules {
-		requests[i] = limit.Request{Rule: rule, Key: account, N: 1}
+		requests[i] = limit.Request{Rule: rule, Key: limitKey(c, rule.By), N: 1}
 	}
 	decision, err := s.o.Limiter.Allow(c.Request.Context(), requests...)
 	if err != nil {
@@ -102,8 +102,7 @@ func (s *server) limit(c *gin.Context) {
 	if !decision.Allowed {
 		s.fail(c, &core.Error{
 			Kind: core.KindLimited, Code: core.CodeRateLimited, RetryAfter: decision.RetryAfter,
-			Message: fmt.Sprintf("over the limit of %s for %s; try again after the time in Retry-After",
-				measure(rules[decision.Refused]), resource),
+			Message: fmt.Sprintf("over the limit of %s; try again after the time in Retry-After", rules[decision.Refused]),
 		})
 		return
 	}
@@ -112,17 +111,28 @@ func (s *server) limit(c *gin.Context) {
 
 // rules returns the limits that are kept here. The rates of sending are accept's to keep.
 func (s *server) rules(resource string) []limit.Rule {
-	all := s.o.Rules(resource)
-	if resource != accept.ResourceSend && resource != accept.ResourceSendBatch {
-		return all
-	}
-	var concurrent []limit.Rule
-	for _, rule := range all {
-		if rule.Type == limit.Concurrent {
-			concurrent = append(concurrent, rule)
+	sending := resource == accept.ResourceSend || resource == accept.ResourceSendBatch
+	var kept []limit.Rule
+	for _, rule := range s.o.Rules(resource) {
+		if !sending || rule.Type == limit.Concurrent {
+			kept = append(kept, rule)
 		}
 	}
-	return concurrent
+	return kept
+}
+
+// limitKey is what a limit counts the request under.
+func limitKey(c *gin.Context, by limit.Dimension) string {
+	switch by {
+	case limit.ByKey:
+		return string(by) + ":" + strconv.FormatInt(callOf(c).key, 10)
+	case limit.ByIP:
+		return string(by) + ":" + c.ClientIP()
+	case limit.Global:
+		return string(by)
+	default:
+		return string(limit.ByAccount) + ":" + strconv.FormatInt(int64(accountOf(c)), 10)
+	}
 }
 
 // resourceOf names the route as limits do: "/api/messages/:record_id" is "api:/messages/{record_id}".
@@ -134,18 +144,6 @@ func resourceOf(route string) string {
 		}
 	}
 	return "api:" + strings.Join(steps, "/")
-}
-
-func measure(r limit.Rule) string {
-	count := strconv.FormatFloat(r.Max, 'f', -1, 64)
-	switch r.Type {
-	case limit.QPS:
-		return count + " requests a second"
-	case limit.Concurrent:
-		return count + " requests at a time"
-	default:
-		return count + " requests in " + r.Window.String()
-	}
 }
 
 // badParameter answers for a parameter that the generated code could not read. The error's text may hold

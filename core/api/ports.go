@@ -71,4 +71,6 @@ type DependencyState struct {
 	Name    string // e.g. "store"
 	Ready   bool
 	Message string // why not; safe to show to anybody
+	// Optional says that the gateway takes messages in without it: when it is gone, the gateway is degraded.
+	Optional bool
 }

@@ -62,7 +62,7 @@ func (s *server) send(c *gin.Context, raw []byte, r accept.Request, answer func(
 		return
 	}
 	current := callOf(c)
-	r.Account = current.account
+	r.Account, r.Caller = current.account, accept.Caller{APIKey: current.key, IP: c.ClientIP()}
 	if key != "" {
 		id := current.id
 		r.Key = &accept.Key{

@@ -21,6 +21,10 @@ import (
 	"github.com/pigeonry/pigeonry/core/trace"
 )
 
+// ResourceConnector and the id of a connector are the resource that limits are kept for here; each message that
+// is handed over is an event.
+const ResourceConnector = "connector:"
+
 // Carrier hands messages to plugins.
 type Carrier interface {
 	// Deliver returns when every delivery has had exactly one result.
@@ -44,16 +48,23 @@ type Observer interface {
 
 // Options are what a Dispatcher needs. All are required except those with a default.
 type Options struct {
-	Store    store.Dispatch
-	Queue    Subscriber
-	Carrier  Carrier
-	Limiter  limit.Limiter
+	Store   store.Dispatch
+	Queue   Subscriber
+	Carrier Carrier
+	Limiter limit.Limiter
+	// Rules returns the limits of a resource in force now; nil: none. Of a connector they count beside its
+	// rate. They count ByConnector.
+	Rules    func(resource string) []limit.Rule
 	Traces   trace.Recorder
 	Observer Observer
 	// Applied is told of receipts that had waited for a message just recorded.
 	Applied func([]store.Applied)
+	// Settled is told of envelopes whose messages have all been taken up, before they are acknowledged.
+	Settled func(envelope int64)
 	Pool    pool.Options
-	Logger  *slog.Logger
+	// Idle takes no envelopes: the dispatcher then only resolves what is uncertain.
+	Idle   bool
+	Logger *slog.Logger
 	// Lease is how long a claim outlives the deadline of its delivery; default 30 s.
 	Lease time.Duration
 	// MaxAge ends the attempts for a message that was surely not sent for so long; default 72 h.
@@ -131,7 +142,7 @@ func (d *Dispatcher) ensureChannelLocked(name string) error {
 }
 
 func (d *Dispatcher) startLocked(ch *channel) {
-	if d.ctx != nil && !ch.started {
+	if d.ctx != nil && !ch.started && !d.o.Idle {
 		ch.started = true
 		ctx := d.ctx
 		d.running.Go(func() { ch.run(ctx) })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/dispatch"
+	"github.com/pigeonry/pigeonry/core/limit"
 	limitlocal "github.com/pigeonry/pigeonry/core/limit/local"
 	"github.com/pigeonry/pigeonry/core/pool"
 	"github.com/pigeonry/pigeonry/core/queue/memory"
@@ -35,6 +36,14 @@ type carrier struct {
 	inFlight  map[core.ConnectorID]int
 	most      map[core.ConnectorID]int
 	order     []core.RecordID
+	rules     map[string][]limit.Rule // by resource
+}
+
+// limits are those of a resource.
+func (c *carrier) limits(resource string) []limit.Rule {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rules[resource]
 }
 
 func newCarrier(ids ...core.ConnectorID) *carrier {
@@ -122,8 +131,8 @@ func newRig(t *testing.T, c *carrier, policies ...dispatch.Policy) *rig {
 	}
 	q := memory.New(memory.Options{})
 	r.dispatch = dispatch.New(dispatch.Options{
-		Store: s, Queue: q, Carrier: c, Limiter: limitlocal.New(limitlocal.Options{}), Traces: nothing{}, Observer: nothing{},
-		Applied: func([]store.Applied) {}, Logger: logger,
+		Store: s, Queue: q, Carrier: c, Limiter: limitlocal.New(limitlocal.Options{}), Rules: c.limits, Traces: nothing{}, Observer: nothing{},
+		Applied: func([]store.Applied) {}, Settled: func(int64) {}, Logger: logger,
 		Pool: pool.Options{Name: "message_sender", Core: 4, Max: 8, ScaleUp: 0.8, ScaleDown: 0.2, QueueSize: 16},
 	})
 	for i := range policies {
@@ -134,7 +143,7 @@ func newRig(t *testing.T, c *carrier, policies ...dispatch.Policy) *rig {
 	if err := r.dispatch.Configure(policies); err != nil {
 		t.Fatal(err)
 	}
-	r.relay = relay.New(relay.Options{Outbox: s, Sweep: s, Index: q, Resolver: r.dispatch, Logger: logger})
+	r.relay = relay.New(relay.Options{Outbox: s, Sweep: s, Index: q, Resolver: r.dispatch, Logger: logger, Sweeping: true})
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -10,17 +11,20 @@ import (
 	"github.com/pigeonry/pigeonry/core/limit"
 )
 
-// ration takes up to n of the connector's rate, waiting for it until ctx ends. It returns how many may
-// be sent now; 0 when ctx ended first.
-func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) int {
-	rate := c.rate()
-	if rate <= 0 {
-		return n
-	}
-	n = min(n, max(1, int(rate))) // a burst is one second's worth
-	rule := limit.Rule{Resource: "connector:" + string(c.id), Type: limit.QPS, Max: rate}
+// noneLeft is the wait after a refusal that names no time: nothing passes until the limit is raised.
+const noneLeft = 100 * time.Millisecond
+
+// ration takes up to n of what the connector's rate and limits let pass, all in one call, waiting for it
+// until ctx ends. It returns how many may be sent now, 0 when ctx ended first, and a function that gives places
+// of concurrent limits back when they have been sent.
+func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) (int, func()) {
 	for {
-		decision, err := d.o.Limiter.Allow(ctx, limit.Request{Rule: rule, Key: string(c.id), N: n})
+		rules := d.rules(c) // anew each time: a limit that was raised lets those pass that wait
+		if len(rules) == 0 {
+			return n, func() {}
+		}
+		n = within(rules, n)
+		decision, err := d.o.Limiter.Allow(ctx, ask(c, rules, n)...)
 		if errors.Is(err, limit.ErrNever) && n > 1 {
 			n /= 2 // more than a burst
 			continue
@@ -30,21 +34,58 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) int {
 				d.o.Logger.ErrorContext(ctx, "dispatch: cannot ask the limiter", "connector", c.id, "error", err)
 				sleep(ctx, retryPause) // or the messages would go round between queue and workers
 			}
-			return 0
+			return 0, func() {}
 		}
 		if decision.Allowed {
-			return n
+			return n, decision.Release
 		}
-		wait := max(decision.RetryAfter, time.Millisecond)
-		if end, ok := ctx.Deadline(); n > 1 && ok && time.Until(end) < wait {
+		wait := cmp.Or(max(decision.RetryAfter, 0), noneLeft)
+		end, ok := ctx.Deadline()
+		if n > 1 && (rules[decision.Refused].Type == limit.Concurrent || ok && time.Until(end) < wait) {
 			n = (n + 1) / 2 // fewer may still fit in
 			continue
 		}
 		sleep(ctx, wait+rand.N(wait/4+time.Millisecond))
 		if ctx.Err() != nil {
-			return 0
+			return 0, func() {}
 		}
 	}
+}
+
+// rules are what the connector may get: its rate first, then the limits that are kept for it.
+func (d *Dispatcher) rules(c *connector) []limit.Rule {
+	resource := ResourceConnector + string(c.id)
+	var rules []limit.Rule
+	if rate := c.rate(); rate > 0 {
+		rules = append(rules, limit.Rule{Resource: resource, Type: limit.QPS, Max: rate})
+	}
+	if d.o.Rules == nil {
+		return rules
+	}
+	return append(rules, d.o.Rules(resource)...)
+}
+
+// within is how many of n may pass at once at best; a burst of a rate is one second's worth.
+func within(rules []limit.Rule, n int) int {
+	for _, rule := range rules {
+		if rule.Max < float64(n) {
+			n = max(1, int(rule.Max))
+		}
+	}
+	return n
+}
+
+// ask makes the requests of one call. A limit of the connector counts beside its own rate, under another key.
+func ask(c *connector, rules []limit.Rule, n int) []limit.Request {
+	requests := make([]limit.Request, len(rules))
+	for i, rule := range rules {
+		key := string(c.id)
+		if rule.By == limit.ByConnector {
+			key = string(limit.ByConnector) + ":" + key
+		}
+		requests[i] = limit.Request{Rule: rule, Key: key, N: n}
+	}
+	return requests
 }
 
 // rate is how many messages a second the connector may get, 0 for no bound.

@@ -38,6 +38,7 @@ func (d *Dispatcher) work(ctx context.Context, ch *channel, received queue.Recei
 		d.giveBack(ctx, received)
 		return
 	}
+	d.o.Settled(received.ID)
 	if err := received.Ack(ctx); err != nil {
 		d.o.Logger.WarnContext(ctx, "dispatch: cannot acknowledge an envelope; the claim absorbs its return", "error", err)
 	}
@@ -148,12 +149,13 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 		if err != nil {
 			return true
 		}
-		granted := d.ration(hold, s.connector, n)
+		granted, sent := d.ration(hold, s.connector, n)
 		s.connector.release(n - granted)
 		if granted == 0 {
 			return true
 		}
 		carried := d.call(ctx, s.connector, left[:granted], taken)
+		sent()
 		if carried == 0 {
 			return true
 		}

@@ -2,8 +2,8 @@ package gateway
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -50,15 +50,14 @@ func policies(s *settings.Settings) []dispatch.Policy {
 	return all
 }
 
-func poolSettings(s *settings.Settings) pool.Settings {
-	p := s.Pools[settings.MessageSender]
+func poolSettings(p settings.Pool) pool.Settings {
 	return pool.Settings{
 		Core: p.CoreSize, Max: p.MaxSize, ScaleUp: p.ScaleUpThreshold, ScaleDown: p.ScaleDownThreshold, QueueSize: p.QueueSize,
 	}
 }
 
-func poolOptions(s *settings.Settings, logger *slog.Logger) pool.Options {
-	p := poolSettings(s)
+func poolOptions(size settings.Pool, logger *slog.Logger) pool.Options {
+	p := poolSettings(size)
 	return pool.Options{
 		Name: settings.MessageSender, Core: p.Core, Max: p.Max,
 		ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, QueueSize: p.QueueSize, Idle: p.Idle, Logger: logger,
@@ -100,28 +99,31 @@ func (c *channels) Has(id core.ConnectorID) bool {
 	return ok
 }
 
-// limits are the limits of the settings by resource.
+// limits are the limits in force by resource.
 type limits struct {
 	byResource atomic.Pointer[map[string][]limit.Rule]
 }
 
-func newLimits(s *settings.Settings) *limits {
+func newLimits(all []settings.Limit) *limits {
 	l := &limits{}
-	l.set(s)
+	l.set(all)
 	return l
 }
 
-// set puts the limits of settings in force. What was counted under a limit goes on counting when only its
-// max changes, whatever comes or goes beside it.
-func (l *limits) set(s *settings.Settings) {
+// set puts limits in force. What was counted under one goes on counting when only its max changes. Of limits
+// that count the same the first counts.
+func (l *limits) set(all []settings.Limit) {
 	rules := map[string][]limit.Rule{}
-	for _, c := range s.Limits {
-		beside := rules[c.Resource]
-		rules[c.Resource] = append(beside, limit.Rule{
-			Resource: fmt.Sprintf("%s#%d", c.Resource, len(beside)), Type: limit.Type(c.Type), Max: c.Max, Window: c.Window,
-		})
+	for i, c := range all {
+		if !slices.ContainsFunc(all[:i], c.Same) {
+			rules[c.Resource] = append(rules[c.Resource], ruleOf(c))
+		}
 	}
 	l.byResource.Store(&rules)
+}
+
+func ruleOf(l settings.Limit) limit.Rule {
+	return limit.Rule{Resource: l.Resource, Type: limit.Type(l.Type), By: limit.Dimension(l.By), Max: l.Max, Window: l.Window}
 }
 
 func (l *limits) rules(resource string) []limit.Rule { return (*l.byResource.Load())[resource] }

@@ -4,14 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"time"
 
+	"github.com/pigeonry/pigeonry/core/api"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/limit"
 	locallimit "github.com/pigeonry/pigeonry/core/limit/local"
+	"github.com/pigeonry/pigeonry/core/lock"
+	locallock "github.com/pigeonry/pigeonry/core/lock/local"
 	"github.com/pigeonry/pigeonry/core/queue"
 	"github.com/pigeonry/pigeonry/core/queue/memory"
+	"github.com/pigeonry/pigeonry/core/queue/rabbitmq"
 	"github.com/pigeonry/pigeonry/core/store"
+	"github.com/pigeonry/pigeonry/core/store/postgres"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
 	"github.com/pigeonry/pigeonry/core/trace"
 	localtrace "github.com/pigeonry/pigeonry/core/trace/local"
@@ -22,48 +29,127 @@ type engines struct {
 	store   store.Store
 	queue   queue.Queue
 	limiter limit.Limiter
+	locker  lock.Locker
 	traces  trace.Store
+	// coordination tells the state of what instances share; nil where nothing is shared.
+	coordination func(context.Context) api.DependencyState
+	// dead counts the envelopes that the broker gave up on; nil where that cannot happen.
+	dead func(context.Context) (int, error)
+	// closers end what the fields above work with, the last first.
+	closers []func() error
 }
 
-// open opens the technologies. Exclusive refuses to share an embedded store with another gateway.
-func open(ctx context.Context, s *settings.Settings, exclusive bool) (engines, error) {
-	for _, t := range []struct{ what, kind, built string }{
-		{"store", s.Store.Kind, "sqlite"}, {"queue", s.Queue.Kind, "memory"}, {"coordination", s.Coordination.Kind, "local"},
-	} {
-		if t.kind != t.built {
-			return engines{}, fmt.Errorf("%s %q is not built into this version; use %s %q", t.what, t.kind, t.what, t.built)
+// open opens the technologies. What is open when one of them fails is closed again.
+func open(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *engines, err error) {
+	e := &engines{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.close())
 		}
+	}()
+	if err := ensureDataDir(s.DataDir); err != nil {
+		return nil, err
+	}
+	if err := e.openStore(ctx, s, logger); err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	if err := e.openQueue(ctx, s, logger); err != nil {
+		return nil, fmt.Errorf("open the queue: %w", err)
+	}
+	if err := e.openCoordination(ctx, s, logger); err != nil {
+		return nil, fmt.Errorf("open the coordination: %w", err)
+	}
+	return e, nil
+}
+
+// openBeside opens the store for a command that runs beside a gateway.
+func openBeside(ctx context.Context, s *settings.Settings) (*engines, error) {
+	e := &engines{}
+	if s.Store.Kind == "postgres" {
+		db, err := postgres.OpenBeside(ctx, postgres.Options{URL: s.Store.URL.Reveal()})
+		if err != nil {
+			return nil, fmt.Errorf("open the store: %w", err)
+		}
+		e.store = db
+		return e.closeLater(db.Close), nil
 	}
 	if err := ensureDataDir(s.DataDir); err != nil {
-		return engines{}, err
+		return nil, err
 	}
-	records, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(s.DataDir, "pigeonry.db"), Exclusive: exclusive})
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s)})
 	if err != nil {
-		return engines{}, fmt.Errorf("open the store: %w", err)
+		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	if !exclusive {
-		return engines{store: records}, nil // a command beside a gateway needs no more
+	e.store = db
+	return e.closeLater(db.Close), nil
+}
+
+// databasePath is the file of the embedded store.
+func databasePath(s *settings.Settings) string { return filepath.Join(s.DataDir, "pigeonry.db") }
+
+func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+	if s.Store.Kind == "postgres" {
+		db, err := postgres.Open(ctx, postgres.Options{
+			URL: s.Store.URL.Reveal(), Keep: s.Retention.Messages, KeepReferences: max(s.Retention.Receipts, 7*24*time.Hour), Logger: logger,
+		})
+		if err != nil {
+			return err
+		}
+		e.store = db
+		e.closeLater(db.Close)
+		return nil
+	}
+	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s), Exclusive: true})
+	if err != nil {
+		return err
+	}
+	e.store = db
+	e.closeLater(db.Close)
+	return nil
+}
+
+func (e *engines) openQueue(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+	if s.Queue.Kind != "rabbitmq" {
+		e.queue = memory.New(memory.Options{})
+		e.closeLater(e.queue.Close)
+		return nil
+	}
+	broker, err := rabbitmq.Open(ctx, rabbitmq.Options{
+		URL: s.Queue.URL.Reveal(), Type: rabbitmq.Type(s.Queue.Type), Prefix: s.Queue.Prefix, Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	e.queue, e.dead = broker, broker.Dead
+	e.closeLater(broker.Close)
+	return nil
+}
+
+func (e *engines) openCoordination(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+	if s.Coordination.Kind == "redis" {
+		return e.openRedis(ctx, s, logger)
 	}
 	traces, err := localtrace.Open(localtrace.Options{Path: filepath.Join(s.DataDir, "traces.db")})
 	if err != nil {
-		return engines{}, errors.Join(fmt.Errorf("open the traces: %w", err), records.Close())
+		return err
 	}
-	return engines{
-		store: records, traces: traces,
-		queue: memory.New(memory.Options{}), limiter: locallimit.New(locallimit.Options{}),
-	}, nil
+	e.limiter, e.locker, e.traces = locallimit.New(locallimit.Options{}), locallock.New(), traces
+	e.closeLater(traces.Close)
+	return nil
 }
 
-func (e engines) close() error {
+// closeLater has something closed when the engines are.
+func (e *engines) closeLater(f func() error) *engines {
+	e.closers = append(e.closers, f)
+	return e
+}
+
+// close closes what was opened last first. What queues and traces still hold goes into stores that are open.
+func (e *engines) close() error {
 	var errs []error
-	if e.queue != nil {
-		errs = append(errs, e.queue.Close())
+	for i := len(e.closers) - 1; i >= 0; i-- {
+		errs = append(errs, e.closers[i]())
 	}
-	if e.traces != nil {
-		errs = append(errs, e.traces.Close())
-	}
-	if e.store != nil {
-		errs = append(errs, e.store.Close())
-	}
+	e.closers = nil
 	return errors.Join(errs...)
 }

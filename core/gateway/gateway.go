@@ -30,7 +30,7 @@ import (
 type Gateway struct {
 	logger  *slog.Logger
 	reload  reloading
-	engines engines
+	engines *engines
 	metrics *telemetry.Metrics
 
 	host     *pluginhost.Host
@@ -41,6 +41,7 @@ type Gateway struct {
 	receipts *receipt.Service
 	channels *channels
 	limits   *limits
+	tuning   *tuning
 
 	listener net.Listener
 	server   *http.Server
@@ -49,9 +50,9 @@ type Gateway struct {
 // New builds a gateway and opens its stores; Run makes it work. An error says what could not be opened
 // and leaves nothing open.
 func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gateway, err error) {
-	g := &Gateway{logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s)}
+	g := &Gateway{logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s.Limits)}
 	g.reload.begin(s)
-	if g.engines, err = open(ctx, s, true); err != nil {
+	if g.engines, err = open(ctx, s, logger); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -63,6 +64,9 @@ func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gat
 		return nil, err
 	}
 	if err := g.buildDelivery(); err != nil {
+		return nil, err
+	}
+	if err := g.buildTuning(ctx); err != nil {
 		return nil, err
 	}
 	if g.listener, err = net.Listen("tcp", s.Listen); err != nil {
@@ -84,7 +88,10 @@ func (g *Gateway) abandon() error {
 	if g.accept != nil {
 		g.accept.Close()
 	}
-	return errors.Join(append(errs, g.engines.close())...)
+	if g.engines != nil {
+		errs = append(errs, g.engines.close())
+	}
+	return errors.Join(errs...)
 }
 
 // Addr is the address that the API listens on.
@@ -104,7 +111,7 @@ func (g *Gateway) buildAccounts(ctx context.Context) error {
 }
 
 // buildDelivery wires the way of a message behind the API. Two rings close it: accept publishes to the
-// relay, and the relay asks dispatch about messages whose attempt ended unseen.
+// relay, and the relay asks dispatch about messages whose attempt ended unseen and hears of settled envelopes from it.
 func (g *Gateway) buildDelivery() error {
 	store, logger, s := g.engines.store, g.logger, g.settings()
 	host, err := pluginhost.New(pluginhost.Options{
@@ -122,11 +129,13 @@ func (g *Gateway) buildDelivery() error {
 	})
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: store, Queue: g.engines.queue, Carrier: host, Limiter: g.engines.limiter, Traces: g.engines.traces,
-		Observer: g.metrics, Applied: g.receipts.Applied, Pool: poolOptions(s, logger), Logger: logger,
+		Observer: g.metrics, Applied: g.receipts.Applied, Settled: func(envelope int64) { g.relay.Settle(envelope) },
+		Pool: poolOptions(s.Pools[settings.MessageSender], logger), Rules: g.limits.rules, Logger: logger,
+		Idle: !s.Roles.Has(settings.RoleWorker),
 	})
 	g.relay = relay.New(relay.Options{
 		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,
-		UnmatchedTTL: s.Retention.Receipts,
+		Sweeping: s.Roles.Has(settings.RoleScheduler), Locker: g.engines.locker, UnmatchedTTL: s.Retention.Receipts,
 	})
 	g.accept = accept.New(accept.Options{
 		Intake: store, Templates: store, Channels: g.channels, Limiter: g.engines.limiter, Rules: g.limits.rules,
@@ -138,13 +147,27 @@ func (g *Gateway) buildDelivery() error {
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
-		OldestAge: g.oldestAge, TracesDropped: g.engines.traces.Dropped,
+		OldestAge: g.oldestAge, TracesDropped: g.engines.traces.Dropped, Dead: g.engines.dead,
 	})
 	return nil
 }
 
+// buildTuning puts in force what the database says of the pool and the limits, before any pool starts.
+func (g *Gateway) buildTuning(ctx context.Context) error {
+	s := g.settings()
+	g.tuning = &tuning{
+		store: g.engines.store, resize: g.dispatch.Resize, limits: g.limits, logger: g.logger,
+		inForce: tuned{s.Pools[settings.MessageSender], s.Limits},
+	}
+	return g.tuning.declare(ctx, s, byDatabase)
+}
+
 func (g *Gateway) buildAPI() error {
-	handler, err := api.New(g.apiOptions())
+	build := api.New
+	if !g.settings().Roles.Has(settings.RoleAPI) {
+		build = api.NewProbes
+	}
+	handler, err := build(g.apiOptions())
 	if err != nil {
 		return fmt.Errorf("build the API: %w", err)
 	}
@@ -179,6 +202,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stopDispatch()
 	var relaying, dispatching, housekeeping sync.WaitGroup
 	dispatching.Go(func() { g.dispatch.Run(dispatchCtx) })
+	dispatching.Go(func() { g.tuning.watch(dispatchCtx) })
 	relaying.Go(func() { g.relay.Run(relayCtx) })
 	housekeeping.Go(func() { g.purgeTraces(relayCtx) })
 

@@ -49,7 +49,8 @@ func (r *reloading) end() {
 func (g *Gateway) settings() *settings.Settings { return g.reload.current.Load() }
 
 // Reload puts new settings in force: connectors, the pool, limits, drain_timeout and the retention of
-// traces. What needs a restart stays as it is and is named in a warning. A connector whose settings are
+// traces. A pool or a limit that an operator has changed in the database since, and of which the settings say
+// nothing new, stays as the operator has it. What needs a restart stays as it is and is named in a warning. A connector whose settings are
 // the same goes on undisturbed. An error means that all earlier settings are still in force.
 //
 // A plugin that refuses the config of its connector is no error: that connector keeps its earlier
@@ -62,6 +63,15 @@ func (g *Gateway) Reload(ctx context.Context, next *settings.Settings) error {
 		return ErrStopping
 	}
 	inForce, waiting := keepFixed(g.settings(), next)
+	// Whatever can fail comes first. What the tables are told comes last of that, as it is there to stay.
+	configs, revision, err := g.reload.configsLocked(inForce.Connectors)
+	if err == nil {
+		err = g.tuning.declare(ctx, inForce, byFile)
+	}
+	if err != nil {
+		return fmt.Errorf("put the new settings in force: %w", err)
+	}
+	g.reload.configs, g.reload.revision = configs, revision
 	if err := g.applyLocked(ctx, inForce); err != nil {
 		return fmt.Errorf("put the new settings in force: %w", err)
 	}
@@ -78,24 +88,21 @@ func (g *Gateway) Reload(ctx context.Context, next *settings.Settings) error {
 func (g *Gateway) start(ctx context.Context) error {
 	g.reload.mu.Lock()
 	defer g.reload.mu.Unlock()
-	return g.applyLocked(ctx, g.settings())
-}
-
-// applyLocked puts settings in force. Whatever can fail comes first: a pool of the size that Resize took
-// cannot fail to start. Then a connector that is gone is refused to new messages, then to those that
-// wait, and only then taken from its plugin; a new one waits in dispatch until its plugin has it.
-func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
+	s := g.settings()
 	configs, revision, err := g.reload.configsLocked(s.Connectors)
 	if err != nil {
 		return err
 	}
-	if err := g.dispatch.Resize(poolSettings(s)); err != nil {
-		return fmt.Errorf("size the pools: %w", err)
-	}
 	g.reload.configs, g.reload.revision = configs, revision
+	return g.applyLocked(ctx, s)
+}
+
+// applyLocked puts settings in force, of which the configs are made and the pool is sized: a pool of a size that
+// Resize took cannot fail to start. A connector that is gone is refused to new messages, then to those that
+// wait, and only then taken from its plugin; a new one waits in dispatch until its plugin has it.
+func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
 	g.reload.current.Store(s)
 	g.channels.set(s)
-	g.limits.set(s)
 	if err := g.dispatch.Configure(policies(s)); err != nil {
 		return fmt.Errorf("start the connectors: %w", err)
 	}
@@ -103,9 +110,9 @@ func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
 	defer cancel()
 	uncut := context.AfterFunc(g.reload.stopping, cancel)
 	defer uncut()
-	all := make([]pluginhost.ConnectorConfig, 0, len(configs))
+	all := make([]pluginhost.ConnectorConfig, 0, len(s.Connectors))
 	for _, c := range s.Connectors {
-		all = append(all, configs[c.ID])
+		all = append(all, g.reload.configs[c.ID])
 	}
 	if err := g.host.Rescan(ctx); err != nil {
 		g.logger.WarnContext(ctx, "gateway: new plugins are not taken up", "error", err)
@@ -156,6 +163,8 @@ func fixedSettings() []fixed {
 		fix("listen", func(s *settings.Settings) *string { return &s.Listen }),
 		fix("public_url", func(s *settings.Settings) *string { return &s.PublicURL }),
 		fix("data_dir", func(s *settings.Settings) *string { return &s.DataDir }),
+		fix("roles", func(s *settings.Settings) *settings.Roles { return &s.Roles }),
+		fix("retention.messages", func(s *settings.Settings) *time.Duration { return &s.Retention.Messages }),
 		fix("max_attempts", func(s *settings.Settings) *int { return &s.MaxAttempts }),
 		fix("store", func(s *settings.Settings) *settings.Technology { return &s.Store }),
 		fix("queue", func(s *settings.Settings) *settings.Technology { return &s.Queue }),

@@ -43,15 +43,3 @@ func TestRevisions(t *testing.T) {
 		t.Error("a config that cannot be encoded was taken")
 	}
 }
-
-// A rule keeps its name, under which it counts, whatever comes before it in the file.
-func TestLimitsKeepTheirCount(t *testing.T) {
-	qps := settings.Limit{Resource: "api:/messages/send", Type: "qps", Max: 5}
-	other := settings.Limit{Resource: "api:/messages/send-batch", Type: "qps", Max: 1}
-	l := newLimits(&settings.Settings{Limits: []settings.Limit{qps}})
-	before := l.rules(qps.Resource)[0].Resource
-	l.set(&settings.Settings{Limits: []settings.Limit{other, qps}})
-	if after := l.rules(qps.Resource)[0].Resource; after != before {
-		t.Errorf("was %q, is %q", before, after)
-	}
-}

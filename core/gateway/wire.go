@@ -51,7 +51,13 @@ func (c callbacks) HandleCallback(ctx context.Context, id core.ConnectorID, r re
 // ready tells the state of what every message needs. Plugins and connectors the API lists by itself.
 func (g *Gateway) ready(ctx context.Context) []api.DependencyState {
 	_, err := g.engines.queue.Generation(ctx)
-	return []api.DependencyState{dependency("store", g.engines.store.Check(ctx)), dependency("queue", err)}
+	queue := dependency("queue", err)
+	queue.Optional = true // what is accepted waits in the store
+	states := []api.DependencyState{dependency("store", g.engines.store.Check(ctx)), queue}
+	if g.engines.coordination != nil {
+		states = append(states, g.engines.coordination(ctx))
+	}
+	return states
 }
 
 func dependency(name string, err error) api.DependencyState {
@@ -74,13 +80,13 @@ func newAccounts(s store.Store, conf *settings.Settings) *account.Service {
 // without one. Close them when done.
 type Accounts struct {
 	*account.Service
-	engines engines
+	engines *engines
 	region  string
 }
 
 // OpenAccounts opens the accounts in the store of the settings.
 func OpenAccounts(ctx context.Context, s *settings.Settings) (*Accounts, error) {
-	e, err := open(ctx, s, false)
+	e, err := openBeside(ctx, s)
 	if err != nil {
 		return nil, err
 	}

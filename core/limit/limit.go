@@ -3,8 +3,11 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -22,14 +25,45 @@ const (
 	SlidingWindow Type = "sliding_window" // so many within any span of Window
 )
 
+// Dimension is what a limit counts apart: each value of it has a count of its own.
+type Dimension string
+
+// The dimensions of limits.
+const (
+	ByAccount   Dimension = "account"
+	ByKey       Dimension = "key" // the API key of a request
+	ByIP        Dimension = "ip"  // the address that a request came from
+	ByChannel   Dimension = "channel"
+	ByRecipient Dimension = "recipient" // of an account and a channel
+	ByConnector Dimension = "connector"
+	Global      Dimension = "global" // all together
+)
+
 // Rule is one limit.
 type Rule struct {
 	Resource string // what is limited, e.g. "api:/messages/send" or "connector:sms/main"
 	Type     Type
+	// By says what the Key of a Request is to hold; "" is ByAccount. Technologies tell counters apart by
+	// the Key and do not look at it.
+	By Dimension
 	// Max is how many events may happen in a second, at a time, or in a window. With 0 or less nothing
 	// passes. The burst of a QPS below 1 is one event.
 	Max    float64
 	Window time.Duration // SlidingWindow only
+}
+
+// String names the limit for those whom it holds back: "1000 a second by account for api:/messages/send (qps)".
+func (r Rule) String() string {
+	per := "a second"
+	switch r.Type {
+	case Concurrent:
+		per = "at a time"
+	case SlidingWindow:
+		per = "in " + r.Window.String()
+	case QPS:
+	}
+	return fmt.Sprintf("%s %s by %s for %s (%s)",
+		strconv.FormatFloat(r.Max, 'f', -1, 64), per, cmp.Or(r.By, ByAccount), r.Resource, r.Type)
 }
 
 // Request asks for n events under a rule, for one value of the rule's dimension: an account, a key, an

@@ -55,6 +55,6 @@ type LaneStats struct {
 	Channel   string
 	Lane      core.Lane
 	Envelopes int // waiting
-	Messages  int // in them
-	Unacked   int // envelopes received and not acknowledged
+	Messages  int // in them; a broker that cannot look into envelopes says Envelopes, the least that it can be
+	Unacked   int // envelopes received, or fetched ahead, and not acknowledged; a broker's: of this gateway alone
 }

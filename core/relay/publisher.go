@@ -3,41 +3,38 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/queue"
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
-// publisher puts envelopes into the queue and forgets them in the outbox once they are confirmed.
+// publisher puts envelopes into the queue and notes in the outbox which ones the queue has.
 type publisher struct {
 	index  queue.Publisher
-	outbox store.Outbox
+	ledger *ledger
 	logger *slog.Logger
-
-	mu        sync.Mutex
-	confirmed []int64
+	// generation is the number of the queue's generation; 0 until it is known.
+	generation atomic.Int64
 }
 
-// publish returns how many envelopes were confirmed. What is not stays in the outbox for the sweep.
+// publish returns how many envelopes were confirmed. What is not stays unpublished for the sweep.
 func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) int {
-	if len(envelopes) == 0 {
+	// Before the queue is asked: one that loses its content meanwhile has another generation.
+	generation := p.generation.Load()
+	if len(envelopes) == 0 || generation == 0 {
 		return 0
 	}
-	n := p.confirm(ctx, envelopes)
-	p.mu.Lock()
-	full := len(p.confirmed) >= flushAt
-	p.mu.Unlock()
-	if full {
-		p.flushOrLog(ctx)
-	}
+	n := p.confirm(ctx, envelopes, generation)
+	p.ledger.flushIfFull(ctx)
 	return n
 }
 
-func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope) int {
+func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, generation int64) int {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	err := p.index.Publish(ctx, envelopes)
@@ -46,7 +43,7 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope) int 
 		// One lane is full; the others are not to wait for it.
 		n := 0
 		for i := range envelopes {
-			n += p.confirm(ctx, envelopes[i:i+1])
+			n += p.confirm(ctx, envelopes[i:i+1], generation)
 		}
 		return n
 	case errors.Is(err, queue.ErrFull):
@@ -55,34 +52,79 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope) int 
 		p.logger.ErrorContext(ctx, "relay: cannot publish; the sweep tries again", "envelopes", len(envelopes), "error", err)
 		return 0
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range envelopes {
-		p.confirmed = append(p.confirmed, e.ID)
-	}
+	p.ledger.published(envelopes, generation)
 	return len(envelopes)
 }
 
-// flush clears confirmed envelopes from the outbox. If that fails they are published again one day,
-// which is harmless.
-func (p *publisher) flush(ctx context.Context) error {
-	p.mu.Lock()
-	ids := p.confirmed
-	p.confirmed = nil
-	p.mu.Unlock()
-	if len(ids) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := p.outbox.Published(ctx, ids); err != nil {
-		return fmt.Errorf("clear %d envelopes from the outbox: %w", len(ids), err)
-	}
-	return nil
+// ledger gathers what the outbox is to be told, so that one write tells of many envelopes. What is lost with
+// the process costs a double publication at most, which the claim absorbs.
+type ledger struct {
+	outbox store.Outbox
+	logger *slog.Logger
+
+	mu        sync.Mutex
+	confirmed map[int64]int64 // generation by envelope
+	settled   []int64
 }
 
-func (p *publisher) flushOrLog(ctx context.Context) {
-	if err := p.flush(ctx); err != nil && ctx.Err() == nil {
-		p.logger.ErrorContext(ctx, "relay: cannot clear the outbox", "error", err)
+// published notes that a generation of the queue has envelopes.
+func (l *ledger) published(envelopes []core.Envelope, generation int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.confirmed == nil {
+		l.confirmed = make(map[int64]int64, len(envelopes))
+	}
+	for i := range envelopes {
+		l.confirmed[envelopes[i].ID] = generation
+	}
+}
+
+// settle notes that nothing is left to do with an envelope. One that was published a moment ago need not be
+// noted as such any more.
+func (l *ledger) settle(envelope int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.confirmed, envelope)
+	l.settled = append(l.settled, envelope)
+}
+
+// take returns what the outbox has not been told, confirmed envelopes by their generation.
+func (l *ledger) take() (confirmed map[int64][]int64, settled []int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	confirmed = map[int64][]int64{}
+	for id, generation := range l.confirmed {
+		confirmed[generation] = append(confirmed[generation], id)
+	}
+	settled = l.settled
+	l.confirmed, l.settled = nil, nil
+	return confirmed, settled
+}
+
+// flush tells the outbox. If that fails the envelopes are published again one day, which is harmless.
+func (l *ledger) flush(ctx context.Context) error {
+	confirmed, settled := l.take()
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	err := l.outbox.Settled(ctx, settled)
+	for generation, ids := range confirmed {
+		err = errors.Join(err, l.outbox.Published(ctx, ids, generation, time.Now()))
+	}
+	return err
+}
+
+// flushIfFull flushes when so much has gathered that it should not wait.
+func (l *ledger) flushIfFull(ctx context.Context) {
+	l.mu.Lock()
+	full := len(l.confirmed)+len(l.settled) >= flushAt
+	l.mu.Unlock()
+	if full {
+		l.flushOrLog(ctx)
+	}
+}
+
+func (l *ledger) flushOrLog(ctx context.Context) {
+	if err := l.flush(ctx); err != nil && ctx.Err() == nil {
+		l.logger.ErrorContext(ctx, "relay: cannot bring the outbox up to date", "error", err)
 	}
 }

@@ -5,12 +5,14 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/lock"
 	"github.com/pigeonry/pigeonry/core/queue"
 	"github.com/pigeonry/pigeonry/core/store"
 )
@@ -24,6 +26,7 @@ type Resolver interface {
 type Index interface {
 	queue.Publisher
 	Generation(ctx context.Context) (string, error)
+	Stats(ctx context.Context) ([]queue.LaneStats, error)
 }
 
 // Options are what a Relay needs. All are required except those with a default.
@@ -33,6 +36,11 @@ type Options struct {
 	Index    Index
 	Resolver Resolver
 	Logger   *slog.Logger
+	// Sweeping makes the relay look for what others left behind and for what falls due. One that does not
+	// sweep only publishes what it is handed.
+	Sweeping bool
+	// Locker lets one of several relays at a time do what is done once in a while; nil: each does it.
+	Locker lock.Locker
 	// Overdue is the age at which an envelope in the outbox counts as forgotten; default 5 s. It must
 	// be well above flushEvery.
 	Overdue time.Duration
@@ -40,6 +48,9 @@ type Options struct {
 	Lease time.Duration
 	// UnmatchedTTL is how long a receipt waits for its message; default 72 h.
 	UnmatchedTTL time.Duration
+	// Missing is how long a lane must stand empty before its envelopes that are not settled count as lost;
+	// default 2 min.
+	Missing time.Duration
 }
 
 const (
@@ -55,8 +66,10 @@ const (
 	resolving = 16
 	// errorPause is the wait after the store refused to wake.
 	errorPause = time.Second
-	// page is how many envelopes or messages one look at the outbox or a requeue takes.
-	page = 5000
+	// page is how many envelopes one look at the outbox takes, and pages how many looks one sweep: a backlog
+	// that finds no room is walked through bit by bit.
+	page  = 5000
+	pages = 20
 	// publishTimeout bounds one call to the queue, storeTimeout one to the store.
 	publishTimeout = 10 * time.Second
 	storeTimeout   = 30 * time.Second
@@ -67,6 +80,11 @@ type Relay struct {
 	o       Options
 	fresh   chan []core.Envelope
 	publish publisher
+	ledger  ledger
+
+	reached  chan struct{} // closed when the queue's generation is known for the first time
+	sweeping sync.Mutex    // one sweep of the outbox at a time
+	swept    int64         // the envelope that the last one ended at; 0: it saw all
 
 	resolvers sync.WaitGroup
 	places    chan struct{} // one for each call of the resolver
@@ -83,8 +101,14 @@ func New(o Options) *Relay {
 	if o.UnmatchedTTL == 0 {
 		o.UnmatchedTTL = 72 * time.Hour
 	}
-	r := &Relay{o: o, fresh: make(chan []core.Envelope, handover), places: make(chan struct{}, resolving)}
-	r.publish = publisher{index: o.Index, outbox: o.Outbox, logger: o.Logger}
+	if o.Missing == 0 {
+		o.Missing = 2 * time.Minute
+	}
+	r := &Relay{
+		o: o, fresh: make(chan []core.Envelope, handover), places: make(chan struct{}, resolving),
+		ledger: ledger{outbox: o.Outbox, logger: o.Logger}, reached: make(chan struct{}),
+	}
+	r.publish = publisher{index: o.Index, ledger: &r.ledger, logger: o.Logger}
 	return r
 }
 
@@ -100,14 +124,23 @@ func (r *Relay) Publish(envelopes []core.Envelope) {
 	}
 }
 
+// Settle notes that the messages of an envelope have been taken up, so that it need not be published again
+// whatever becomes of the queue.
+func (r *Relay) Settle(envelope int64) { r.ledger.settle(envelope) }
+
 // Run publishes and sweeps until ctx ends, then publishes what was handed over and returns.
 func (r *Relay) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { r.runPublisher(ctx) })
-	wg.Go(func() { r.every(ctx, r.o.Overdue/2, "sweep the outbox", r.sweepOutbox) })
-	wg.Go(func() { r.every(ctx, time.Minute, "purge", r.purge) })
 	wg.Go(func() { r.watchGeneration(ctx) })
-	wg.Go(func() { r.wake(ctx) })
+	wg.Go(func() { r.runPublisher(ctx) })
+	if r.o.Sweeping {
+		wg.Go(func() { r.every(ctx, r.o.Overdue/2, "sweep the outbox", r.sweepOutbox) })
+		wg.Go(func() {
+			r.every(ctx, r.o.Missing/2, "look for lost envelopes", r.alone("lost envelopes", r.doubtIdleLanes))
+		})
+		wg.Go(func() { r.every(ctx, time.Minute, "purge", r.alone("purge", r.purge)) })
+		wg.Go(func() { r.wake(ctx) })
+	}
 	wg.Wait()
 	r.resolvers.Wait()
 	r.lastPublish()
@@ -129,7 +162,31 @@ func (r *Relay) every(ctx context.Context, interval time.Duration, what string, 
 	}
 }
 
+// alone leaves a task to whoever does it already. Without an answer from the locker the task is done: a double does no
+// harm.
+func (r *Relay) alone(name string, task func(context.Context) error) func(context.Context) error {
+	if r.o.Locker == nil {
+		return task
+	}
+	return func(ctx context.Context) error {
+		held, err := r.o.Locker.TryLock(ctx, "relay: "+name, lock.Options{})
+		if errors.Is(err, lock.ErrHeld) {
+			return nil
+		}
+		err = task(ctx)
+		if held != nil {
+			_ = held.Unlock(context.WithoutCancel(ctx)) // the lease ends it otherwise
+		}
+		return err
+	}
+}
+
 func (r *Relay) runPublisher(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-r.reached:
+	}
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	for {
@@ -139,7 +196,7 @@ func (r *Relay) runPublisher(ctx context.Context) {
 		case envelopes := <-r.fresh:
 			r.publish.publish(ctx, r.gather(envelopes))
 		case <-flush.C:
-			r.publish.flushOrLog(ctx)
+			r.ledger.flushOrLog(ctx)
 		}
 	}
 }
@@ -166,25 +223,64 @@ func (r *Relay) lastPublish() {
 		r.publish.publish(ctx, r.gather(envelopes))
 	default:
 	}
-	r.publish.flushOrLog(ctx)
+	r.ledger.flushOrLog(ctx)
 }
 
-// sweepOutbox publishes what a crash or a full lane left in the outbox.
+// sweepOutbox publishes what a crash or a full lane left behind.
 func (r *Relay) sweepOutbox(ctx context.Context) error {
-	for {
-		envelopes, err := r.o.Outbox.Unpublished(ctx, time.Now().Add(-r.o.Overdue), page)
-		if err != nil || len(envelopes) == 0 {
+	return r.sweepBefore(ctx, time.Now().Add(-r.o.Overdue))
+}
+
+// sweepBefore publishes what was committed before a time and what the queue does not have, page by page. One call
+// walks over so many pages; the next goes on where it ended.
+func (r *Relay) sweepBefore(ctx context.Context, before time.Time) error {
+	r.sweeping.Lock()
+	defer r.sweeping.Unlock()
+	generation := r.publish.generation.Load()
+	if generation == 0 {
+		return nil // the queue has not been reached yet
+	}
+	// What was confirmed a moment ago would be found, and published, once more.
+	if err := r.ledger.flush(ctx); err != nil {
+		return err
+	}
+	for range pages {
+		envelopes, err := r.o.Outbox.Unpublished(ctx, generation, before, r.swept, page)
+		if err != nil {
 			return err
 		}
-		n := r.publish.publish(ctx, envelopes)
-		if n > 0 {
-			r.o.Logger.InfoContext(ctx, "relay: published envelopes that had been left behind", "envelopes", n)
+		if n := r.publish.publish(ctx, envelopes); n > 0 {
+			r.o.Logger.InfoContext(ctx, "relay: published envelopes that the queue did not have", "envelopes", n)
 		}
-		// What cannot be cleared would be found, and published, over and over.
-		if err := r.publish.flush(ctx); err != nil || n < page {
-			return err // nil: no more, or no room for more
+		if len(envelopes) < page {
+			r.swept = 0
+			return nil
+		}
+		r.swept = envelopes[len(envelopes)-1].ID
+	}
+	return nil
+}
+
+// doubtIdleLanes finds envelopes that the queue has lost one by one: those of a lane that stands empty.
+func (r *Relay) doubtIdleLanes(ctx context.Context) error {
+	lanes, err := r.o.Index.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range lanes {
+		if l.Envelopes > 0 || l.Unacked > 0 {
+			continue
+		}
+		n, err := r.o.Outbox.Doubt(ctx, l.Channel, l.Lane, time.Now().Add(-r.o.Missing))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			r.o.Logger.WarnContext(ctx, "relay: the queue has lost envelopes; they are published again",
+				"channel", l.Channel, "lane", l.Lane.String(), "envelopes", n)
 		}
 	}
+	return nil
 }
 
 func (r *Relay) purge(ctx context.Context) error {
@@ -251,15 +347,15 @@ func (r *Relay) resolve(ctx context.Context, lapsed []store.Lapsed) {
 	})
 }
 
-// watchGeneration publishes everything queued once more when the queue has lost its content, which a
-// queue in memory has at every start.
+// watchGeneration learns which generation the queue is in. When it has lost its content, which a queue in
+// memory has at every start, everything that is not settled is published once more.
 func (r *Relay) watchGeneration(ctx context.Context) {
 	known := ""
 	for ctx.Err() == nil {
-		generation, err := r.o.Index.Generation(ctx)
-		if err == nil && generation != known {
-			if err = r.requeue(ctx); err == nil {
-				known = generation
+		name, err := r.o.Index.Generation(ctx)
+		if err == nil && name != known {
+			if err = r.adopt(ctx, name); err == nil {
+				known = name
 			}
 		}
 		if err != nil && ctx.Err() == nil {
@@ -269,27 +365,19 @@ func (r *Relay) watchGeneration(ctx context.Context) {
 	}
 }
 
-func (r *Relay) requeue(ctx context.Context) error {
-	var after core.RecordID
-	messages := 0
-	for {
-		envelopes, last, err := r.o.Outbox.Requeue(ctx, after, page)
-		if err != nil {
-			return err
-		}
-		for _, e := range envelopes {
-			messages += len(e.Records)
-		}
-		r.publish.publish(ctx, envelopes)
-		if len(envelopes) == 0 && last == after {
-			break
-		}
-		after = last
+// adopt makes a generation the one that is published to.
+func (r *Relay) adopt(ctx context.Context, name string) error {
+	number, err := r.o.Outbox.Generation(ctx, name)
+	if err != nil {
+		return err
 	}
-	if messages > 0 {
-		r.o.Logger.InfoContext(ctx, "relay: brought the queue up to the store", "messages", messages)
+	if r.publish.generation.Swap(number) == 0 {
+		close(r.reached)
 	}
-	return ctx.Err()
+	if !r.o.Sweeping {
+		return nil
+	}
+	return r.sweepBefore(ctx, time.Now())
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -63,7 +63,7 @@ func newRig(t *testing.T, o memory.Options) *rig {
 func (r *rig) run() {
 	r.relay = relay.New(relay.Options{
 		Outbox: r.store, Sweep: r.store, Index: r.index, Resolver: r.resolver,
-		Logger: slog.New(slog.DiscardHandler), Overdue: 200 * time.Millisecond, Lease: time.Second,
+		Logger: slog.New(slog.DiscardHandler), Sweeping: true, Overdue: 200 * time.Millisecond, Missing: time.Second, Lease: time.Second,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -122,13 +122,14 @@ func (r *rig) receive(ids []core.RecordID) {
 		for _, id := range got.Records {
 			delete(missing, id)
 		}
+		r.relay.Settle(got.ID)
 		if err := got.Ack(ctx); err != nil {
 			r.t.Fatal(err)
 		}
 	}
 }
 
-func TestCommittedIsPublishedAndForgotten(t *testing.T) {
+func TestSettledIsForgotten(t *testing.T) {
 	r := newRig(t, memory.Options{})
 	r.run()
 	ids, envelopes := r.accept(250, nil)
@@ -140,6 +141,9 @@ func TestCommittedIsPublishedAndForgotten(t *testing.T) {
 	r.awaitEmptyOutbox()
 }
 
+// anyGeneration is one that has nothing, so that everything in the outbox is unpublished.
+const anyGeneration = 1 << 40
+
 // awaitEmptyOutbox polls, as the store sends no signals.
 func (r *rig) awaitEmptyOutbox() {
 	r.t.Helper()
@@ -147,7 +151,7 @@ func (r *rig) awaitEmptyOutbox() {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := r.store.Unpublished(r.t.Context(), time.Now().Add(time.Hour), 10)
+		left, err := r.store.Unpublished(r.t.Context(), anyGeneration, time.Now().Add(time.Hour), 0, 10)
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -176,11 +180,45 @@ func TestQueuedBeforeTheStartIsPublished(t *testing.T) {
 	for i := range envelopes {
 		published[i] = envelopes[i].ID
 	}
-	if err := r.store.Published(t.Context(), published); err != nil { // a queue had them, and lost them
+	generation, err := r.store.Generation(t.Context(), "an earlier process")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.Published(t.Context(), published, generation, time.Now()); err != nil { // a queue had them, and lost them
 		t.Fatal(err)
 	}
 	r.run()
 	r.receive(ids)
+}
+
+func TestLostEnvelopesOfAnIdleLaneArePublishedAgain(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	r.run()
+	ids, envelopes := r.accept(300, nil)
+	r.relay.Publish(envelopes)
+	r.lose(len(envelopes))
+	r.receive(ids)
+}
+
+// lose takes envelopes out of the queue as if the queue had lost them.
+func (r *rig) lose(n int) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	sub, err := r.queue.Subscribe(ctx, "sms")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer sub.Close()
+	for range n {
+		got, err := sub.Receive(ctx)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := got.Ack(ctx); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 }
 
 func TestFullLaneWaitsInTheOutbox(t *testing.T) {

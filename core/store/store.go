@@ -34,6 +34,7 @@ type Store interface {
 	Templates
 	Accounts
 	Keys
+	Tuning
 	// Check reaches the database and reads, for readiness.
 	Check(ctx context.Context) error
 	// Close waits for writes under way and ends.
@@ -78,18 +79,24 @@ type Intake interface {
 	SaveKey(ctx context.Context, key IdempotencyRecord) error
 }
 
-// Outbox holds the envelopes that are committed and not yet known to be published.
+// Outbox is the ledger of envelopes, each from the commit that made it until nothing is left to do with it.
+// What a queue loses is published again from here. Generations tell whether the queue still has what it
+// was given: an envelope that was published to another generation counts as unpublished.
 type Outbox interface {
-	// Unpublished returns envelopes committed before a time, oldest first. Several instances may get
-	// the same ones; the claim absorbs a double.
-	Unpublished(ctx context.Context, before time.Time, limit int) ([]core.Envelope, error)
-	// Published forgets envelopes that the queue has confirmed.
-	Published(ctx context.Context, envelopes []int64) error
-	// Requeue writes new outbox envelopes for queued messages with an id above after that wait for
-	// nothing but the queue, for a queue that has lost its content. It returns them and the last id
-	// it looked at; no envelope and the same id mean that there are no more. Messages in an envelope
-	// that is in the outbox already are left out: it will be published anyway.
-	Requeue(ctx context.Context, after core.RecordID, limit int) ([]core.Envelope, core.RecordID, error)
+	// Generation numbers the generations of the queue: the same name has the same number, above 0, for
+	// every instance.
+	Generation(ctx context.Context, name string) (int64, error)
+	// Unpublished returns envelopes committed before a time that the generation is not known to have, with
+	// ids above after, in their order. Several instances may get the same ones; the claim absorbs a double.
+	Unpublished(ctx context.Context, generation int64, before time.Time, after int64, limit int) ([]core.Envelope, error)
+	// Published notes that the generation confirmed envelopes, at now. Those that are settled are passed over.
+	Published(ctx context.Context, envelopes []int64, generation int64, now time.Time) error
+	// Settled forgets envelopes whose messages have all been taken up: each has an attempt behind it or
+	// waits for a time.
+	Settled(ctx context.Context, envelopes []int64) error
+	// Doubt makes the envelopes of a lane that were published before a time count as unpublished, for a
+	// lane that stands empty although they are not settled. It returns how many those are.
+	Doubt(ctx context.Context, channel string, lane core.Lane, before time.Time) (int, error)
 }
 
 // Claim asks for one message.
@@ -160,11 +167,12 @@ type Woken struct {
 
 // Sweep finds messages that wait for a time. Every instance may run it: a row is handed to one.
 type Sweep interface {
-	// Wake handles up to limit messages that are due at now: scheduled and waiting ones become queued
+	// Wake handles messages that are due at now, up to about limit: scheduled and waiting ones become queued
 	// with an outbox envelope, those past expire_at expire, lapsed ones are returned and are nobody
 	// else's until lease. It returns nothing when nothing is due.
 	Wake(ctx context.Context, now, lease time.Time, limit int) (Woken, error)
-	// NextWake returns the earliest time at which something is due, or false.
+	// NextWake returns a time before which nothing is due, or false if nothing waits for a time. Something
+	// need not be due then: what waited may have been settled otherwise.
 	NextWake(ctx context.Context) (time.Time, bool, error)
 	// Oldest returns the creation time of the oldest message that is queued or sending and due, for the
 	// age alarm, or false.

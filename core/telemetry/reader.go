@@ -17,7 +17,7 @@ type reader struct {
 	s Sources
 
 	depth, unacked, workers, active, waiting, tasks, taskMS *prometheus.Desc
-	connector, inFlight, restarts, oldest, dropped          *prometheus.Desc
+	connector, inFlight, restarts, oldest, dropped, dead    *prometheus.Desc
 }
 
 func newReader(s Sources) *reader {
@@ -38,6 +38,7 @@ func newReader(s Sources) *reader {
 		restarts:  d("plugin_restarts", "Times the process was started again after a crash.", "plugin", "version"),
 		oldest:    d("oldest_message_seconds", "Age of the oldest message that could be sent."),
 		dropped:   d("traces_dropped", "Trace entries that were not kept."),
+		dead:      d("dead_envelopes", "Envelopes in the dead-letter queue: the broker gave up on them, and the gateway publishes their messages again."),
 	}
 }
 
@@ -45,7 +46,7 @@ func newReader(s Sources) *reader {
 func (r *reader) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		r.depth, r.unacked, r.workers, r.active, r.waiting, r.tasks, r.taskMS,
-		r.connector, r.inFlight, r.restarts, r.oldest, r.dropped,
+		r.connector, r.inFlight, r.restarts, r.oldest, r.dropped, r.dead,
 	} {
 		ch <- d
 	}
@@ -93,4 +94,9 @@ func (r *reader) Collect(ch chan<- prometheus.Metric) {
 		gauge(r.oldest, age.Seconds())
 	}
 	gauge(r.dropped, float64(r.s.TracesDropped()))
+	if r.s.Dead != nil {
+		if n, err := r.s.Dead(ctx); err == nil {
+			gauge(r.dead, float64(n))
+		}
+	}
 }

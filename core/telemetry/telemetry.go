@@ -25,6 +25,8 @@ type Sources struct {
 	// OldestAge is how long the oldest message that could be sent has waited.
 	OldestAge     func(context.Context) (time.Duration, error)
 	TracesDropped func() int64
+	// Dead counts the envelopes that the broker gave up on; nil: there is no such thing.
+	Dead func(context.Context) (int, error)
 }
 
 // Metrics are the counters of one gateway.

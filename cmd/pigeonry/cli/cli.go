@@ -1,4 +1,4 @@
-// Package cli is the command line of pigeonry: serve, config check, key, send, trace, ready and version.
+// Package cli is the command line of pigeonry: serve, config check, migrate, key, send, trace, ready and version.
 //
 // A command writes what it was asked for to the standard output and everything else to the standard error.
 // It ends with 0 when all went well and with 1 when something did not.
@@ -26,6 +26,10 @@ type Gateway struct {
 	Serve func(ctx context.Context, s *settings.Settings, logger *slog.Logger, follow Follow) error
 	// Accounts opens the accounts in the store of the settings, beside a gateway that may be running.
 	Accounts func(ctx context.Context, s *settings.Settings) (Accounts, error)
+	// Schema tells the version of the store's schema, and the one that this program knows.
+	Schema func(ctx context.Context, s *settings.Settings) (found, known int64, err error)
+	// Migrate upgrades the store's schema and returns the versions that it applied.
+	Migrate func(ctx context.Context, s *settings.Settings) ([]int64, error)
 }
 
 // Follow watches the sources of the settings until ctx ends, and calls apply with each new sound state of
@@ -91,7 +95,7 @@ Start with:
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.serve(), p.config(), p.key(), p.send(), p.trace(), p.ready(), p.version())
+	root.AddCommand(p.serve(), p.config(), p.migrate(), p.key(), p.send(), p.trace(), p.ready(), p.version())
 	return root
 }
 

@@ -1246,6 +1246,10 @@ type ClientInterface interface {
 	// Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 	// accepted. What is wrong with the rest of the request refuses all of it.
 	//
+	// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+	// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+	// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /api/messages/send-batch (the `SendBatch` operationId).
@@ -1255,6 +1259,10 @@ type ClientInterface interface {
 	//
 	// Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 	// accepted. What is wrong with the rest of the request refuses all of it.
+	//
+	// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+	// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+	// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1505,6 +1513,10 @@ func (c *Client) SendMessage(ctx context.Context, params *SendMessageParams, bod
 // Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 // accepted. What is wrong with the rest of the request refuses all of it.
 //
+// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /api/messages/send-batch (the `SendBatch` operationId).
@@ -1524,6 +1536,10 @@ func (c *Client) SendBatchWithBody(ctx context.Context, params *SendBatchParams,
 //
 // Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 // accepted. What is wrong with the rest of the request refuses all of it.
+//
+// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2797,6 +2813,10 @@ type ClientWithResponsesInterface interface {
 	// Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 	// accepted. What is wrong with the rest of the request refuses all of it.
 	//
+	// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+	// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+	// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /api/messages/send-batch (the `SendBatch` operationId).
@@ -2806,6 +2826,10 @@ type ClientWithResponsesInterface interface {
 	//
 	// Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 	// accepted. What is wrong with the rest of the request refuses all of it.
+	//
+	// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+	// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+	// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4812,6 +4836,10 @@ func (c *ClientWithResponses) SendMessageWithResponse(ctx context.Context, param
 // Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 // accepted. What is wrong with the rest of the request refuses all of it.
 //
+// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /api/messages/send-batch (the `SendBatch` operationId).
@@ -4827,6 +4855,10 @@ func (c *ClientWithResponses) SendBatchWithBodyWithResponse(ctx context.Context,
 //
 // Up to 10,000 recipients. A recipient that cannot be served is left out and named in `rejected`; the others are
 // accepted. What is wrong with the rest of the request refuses all of it.
+//
+// A limit that counts by recipient counts each recipient, and leaves out those that are over it. When 200 recipients
+// are, the search ends and what follows them is left out too: send those again. Any other limit refuses the
+// batch as a whole. A limit of the channel counts each message, any other the batch as one request.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -122,8 +122,59 @@ func TestFaults(t *testing.T) {
 			want: []string{`gateway.hcl:1:1: a sliding_window has no window — add window = "1m"`},
 		},
 		{
+			name: "window of a rate", file: "limit \"api:/messages/send\" {\n  type = \"qps\"\n  max = 5\n}\nlimit \"api:/messages/send\" {\n  type = \"qps\"\n  max = 5\n  window = \"1s\"\n}\n",
+			want: []string{`gateway.hcl:8:12: window belongs to type "sliding_window" alone — remove it or change the type`},
+		},
+		{
 			name: "limit of nothing", file: "limit \"api:/messages/sent\" {\n  type = \"qps\"\n  max = 5\n}\n",
-			want: []string{`gateway.hcl:1:7: the resource "api:/messages/sent" is not one of "api:/messages/send", "api:/messages/send-batch" — did you mean "api:/messages/send"?`},
+			want: []string{`gateway.hcl:1:7: the resource "api:/messages/sent" is not one of "api:/messages/send", "api:/messages/send-batch", "channel:<channel>", "connector:<channel>/<name>" — did you mean "api:/messages/send"?`},
+		},
+		{
+			name: "limits of what is not there",
+			file: "limit \"connector:sms\" {\n  type = \"qps\"\n  max = 5\n}\nlimit \"channel:S M S\" {\n  type = \"qps\"\n  max = 5\n}\n",
+			want: []string{
+				`gateway.hcl:1:7: the resource "connector:sms" is not the resource of a connector — write "connector:<channel>/<name>"`,
+				`gateway.hcl:5:7: the resource "channel:S M S" is not a name — use up to 63 small letters, digits, - and _, beginning with a letter or digit`,
+			},
+		},
+		{
+			name: "limits of a channel and a connector that nothing configures",
+			file: "connector \"sms\" \"main\" {\n  plugin = \"sms\"\n}\n" +
+				"limit \"connector:sms/mian\" {\n  type = \"qps\"\n  max = 5\n}\nlimit \"channel:smss\" {\n  type = \"qps\"\n  max = 5\n}\n",
+			want: []string{
+				`gateway.hcl:4:1: there is no connector "sms/mian" — did you mean "sms/main"?`,
+				`gateway.hcl:8:1: there is no channel "smss" — did you mean "sms"?`,
+			},
+		},
+		{
+			name: "limit of a connector where there is none",
+			file: "limit \"connector:sms/main\" {\n  type = \"qps\"\n  max = 5\n}\n",
+			want: []string{`gateway.hcl:1:1: there is no connector "sms/main" — configure a connector first`},
+		},
+		{
+			name: "unknown dimension",
+			file: "limit \"api:/messages/send\" {\n  type = \"qps\"\n  max = 5\n  by = \"acount\"\n}\n",
+			want: []string{`gateway.hcl:4:8: by is not one of "account", "key", "ip", "channel", "recipient", "connector", "global" — did you mean "account"?`},
+		},
+		{
+			name: "dimensions that nothing could count by",
+			file: "connector \"sms\" \"main\" {\n  plugin = \"sms\"\n}\n" +
+				"limit \"connector:sms/main\" {\n  type = \"qps\"\n  max = 5\n  by = \"ip\"\n}\n" +
+				"limit \"api:/messages/send\" {\n  type = \"qps\"\n  max = 5\n  by = \"connector\"\n}\n" +
+				"limit \"api:/messages/send\" {\n  type = \"concurrent\"\n  max = 5\n  by = \"recipient\"\n}\n" +
+				"limit \"channel:sms\" {\n  type = \"concurrent\"\n  max = 5\n}\n",
+			want: []string{
+				`gateway.hcl:7:8: a limit of a connector counts by connector — use by = "connector" or leave it out`,
+				`gateway.hcl:12:8: no connector is chosen yet when a request comes — limit the connector itself: limit "connector:<channel>/<name>"`,
+				`gateway.hcl:17:8: the recipient of a request is not known yet when it is counted here — use by = "account", "key", "ip" or "global"`,
+				`gateway.hcl:19:1: nothing is under way in a channel while it is counted — use type = "qps" or "sliding_window"`,
+			},
+		},
+		{
+			name: "one limit twice",
+			file: "limit \"api:/messages/send\" {\n  type = \"qps\"\n  max = 5\n}\nlimit \"api:/messages/send\" {\n  type = \"qps\"\n  by = \"key\"\n  max = 5\n}\n" +
+				"limit \"api:/messages/send\" {\n  type = \"qps\"\n  by = \"account\"\n  max = 7\n}\n",
+			want: []string{`gateway.hcl:10:1: the limit is given twice — a limit of the same type, by and window stands at gateway.hcl:1:1 already; keep one`},
 		},
 		{
 			name: "wrong type", file: "listen = 8080\nmax_attempts = [1]\n",

@@ -61,7 +61,7 @@ func Load(sources Sources) (*Settings, error) {
 	s.File, s.Warnings = sources.File, l.warnings
 	faults := slices.Concat(p.found(), l.faults)
 	if len(faults) == 0 { // relations between values only mean something when each is sound
-		faults = relations(s, l.origins)
+		faults = relations(s, l.origins, p.limits)
 	}
 	if len(faults) > 0 {
 		return nil, faults
@@ -107,9 +107,10 @@ func assemble(k *koanf.Koanf, p *parser) (*Settings, error) {
 		c.ID, c.Config = id, p.configs[id]
 		s.Connectors = append(s.Connectors, c)
 	}
-	for _, resource := range p.limits {
-		l := Limit{Resource: resource}
-		if err := k.Unmarshal("limit."+resource, &l); err != nil {
+	for _, path := range p.limits {
+		resource, _ := path[1].(string)
+		l := Limit{Resource: resource, By: defaultDimension(resource)}
+		if err := k.Unmarshal(joined(path), &l); err != nil {
 			return nil, fmt.Errorf("read limit %s: %w", resource, err)
 		}
 		s.Limits = append(s.Limits, l)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -131,6 +132,81 @@ connector "sms" "main" { plugin = "sms" }
 	}
 	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainRetry || d.Timeout != 30*time.Second || len(d.Config) != 0 {
 		t.Errorf("defaults of a connector: %+v", d)
+	}
+}
+
+// A resource may have several limits, each of its own kind.
+func TestLimits(t *testing.T) {
+	s, err := load(t, `
+connector "sms" "main" { plugin = "sms" }
+limit "api:/messages/send" {
+  type = "qps"
+  max  = 1000
+}
+limit "connector:sms/main" {
+  type = "concurrent"
+  max  = 8
+}
+limit "api:/messages/send" {
+  type   = "sliding_window"
+  max    = 3
+  window = "1m"
+  by     = "recipient"
+}
+limit "api:/messages/send" {
+  type   = "sliding_window"
+  max    = 20
+  window = "1d"
+  by     = "recipient"
+}
+limit "channel:sms" {
+  type = "qps"
+  max  = 0.5
+  by   = "global"
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []settings.Limit{
+		{Resource: "api:/messages/send", Type: "qps", Max: 1000, By: "account"},
+		{Resource: "connector:sms/main", Type: "concurrent", Max: 8, By: "connector"},
+		{Resource: "api:/messages/send", Type: "sliding_window", Max: 3, By: "recipient", Window: time.Minute},
+		{Resource: "api:/messages/send", Type: "sliding_window", Max: 20, By: "recipient", Window: 24 * time.Hour},
+		{Resource: "channel:sms", Type: "qps", Max: 0.5, By: "global"},
+	}
+	if !reflect.DeepEqual(s.Limits, want) {
+		t.Errorf("want %+v\nhave %+v", want, s.Limits)
+	}
+}
+
+// Values that come from elsewhere than the file are held to the same bounds.
+func TestFlaws(t *testing.T) {
+	for _, pool := range []settings.Pool{
+		{},
+		{CoreSize: 1, MaxSize: 100_000, ScaleUpThreshold: 0.8, ScaleDownThreshold: 0.2, QueueSize: 10},
+		{CoreSize: 2, MaxSize: 1, ScaleUpThreshold: 0.8, ScaleDownThreshold: 0.2, QueueSize: 10},
+		{CoreSize: 1, MaxSize: 1, ScaleUpThreshold: 0.2, ScaleDownThreshold: 0.8, QueueSize: 10},
+	} {
+		if len(pool.Flaws()) == 0 {
+			t.Errorf("%+v was taken", pool)
+		}
+	}
+	for _, limit := range []settings.Limit{
+		{Resource: "api:/messages/send", By: "account", Max: 1},
+		{Resource: "api:/messages/send", By: "account", Type: "qps", Max: -1},
+		{Resource: "api:/messages/send", By: "account", Type: "qps", Max: math.NaN()},
+		{Resource: "api:/messages/send", By: "tenant", Type: "qps", Max: 1},
+		{Resource: "api:/messages/send", By: "account", Type: "sliding_window", Max: 1},
+		{Resource: "api:/messages/send", By: "account", Type: "sliding_window", Max: 1, Window: 366 * 24 * time.Hour},
+		{Resource: "api:/messages", By: "recipient", Type: "qps", Max: 1},
+	} {
+		if len(limit.Flaws()) == 0 {
+			t.Errorf("%+v was taken", limit)
+		}
+	}
+	if found := (settings.Limit{Resource: "api:/messages", By: "ip", Type: "concurrent", Max: 1}).Flaws(); len(found) > 0 {
+		t.Errorf("a sound limit has %v", found)
 	}
 }
 

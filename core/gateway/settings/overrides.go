@@ -30,6 +30,7 @@ func variables() map[string]override {
 		"PIGEONRY_PLUGINS_DIR":    {path: "plugins.dir", check: text},
 		"PIGEONRY_DEFAULT_REGION": {path: "account.default_region", check: region},
 		"PIGEONRY_DRAIN_TIMEOUT":  {path: "drain_timeout", check: schema().attributes["drain_timeout"]},
+		"PIGEONRY_ROLES":          {path: "roles", check: schema().attributes["roles"]},
 		"PIGEONRY_LOG_LEVEL":      {path: "log.level", check: level},
 		"PIGEONRY_LOG_FORMAT":     {path: "log.format", check: oneOf("text", "json")},
 		"PIGEONRY_BOOTSTRAP_KEY":  {path: "bootstrap_key", check: bootstrapKey},
@@ -55,6 +56,7 @@ func flagPaths() map[string]override {
 		"public-url":  {path: "public_url", check: webURL},
 		"data-dir":    {path: "data_dir", check: text},
 		"plugins-dir": {path: "plugins.dir", check: text},
+		"roles":       {path: "roles", check: schema().attributes["roles"]},
 		"log-level":   {path: "log.level", check: level},
 		"log-format":  {path: "log.format", check: oneOf("text", "json")},
 	}
@@ -66,6 +68,7 @@ func AddFlags(flags *pflag.FlagSet) {
 	flags.String("public-url", "", "how providers reach this gateway, for callback addresses")
 	flags.String("data-dir", "", "folder of the embedded store")
 	flags.String("plugins-dir", "", "folder of the plugins, <name>/<version>/<name>")
+	flags.String("roles", "", "what this gateway does, of api, worker and scheduler: separated by commas (default: all)")
 	flags.String("log-level", "", "debug, info, warn or error")
 	flags.String("log-format", "", "text or json")
 }

@@ -22,7 +22,7 @@ type parser struct {
 	positions positions
 	faults    []located
 	order     []core.ConnectorID
-	limits    []string
+	limits    [][]any // the paths of the limit blocks
 	configs   map[core.ConnectorID]Config
 }
 
@@ -159,6 +159,10 @@ func (p *parser) block(b *hclsyntax.Block, schema block, labels []any, into plac
 		}()
 	}
 	steps := append([]any{b.Type}, labels...)
+	if schema.repeats {
+		group, _ := nest(into.values, steps[:1])[b.Labels[0]].(map[string]any)
+		steps = append(steps, itoa(len(group)))
+	}
 	if first, twice := into.seen[pathKey(steps)]; twice {
 		p.fault(b.TypeRange, strings.Join(append([]string{b.Type}, b.Labels...), " ")+" is given twice",
 			"it stands at "+position(first)+" already; keep one")
@@ -197,8 +201,8 @@ func (p *parser) remember(b *hclsyntax.Block, path []any) {
 				break
 			}
 		}
-	case len(path) == 2 && b.Type == "limit":
-		p.limits = append(p.limits, b.Labels[0])
+	case len(path) == 3 && b.Type == "limit":
+		p.limits = append(p.limits, path)
 	}
 }
 

@@ -2,11 +2,12 @@ package settings
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// relations checks what no value can say alone.
-func relations(s *Settings, origins map[string]string) Faults {
+// relations checks what no value can say alone. Limits are the paths of the limits.
+func relations(s *Settings, origins map[string]string, limits [][]any) Faults {
 	var faults Faults
 	report := func(problem, remedy string, path ...any) {
 		position := s.positions.find(path...)
@@ -16,15 +17,8 @@ func relations(s *Settings, origins map[string]string) Faults {
 		faults = append(faults, Fault{position, problem, remedy})
 	}
 	for name, p := range s.Pools {
-		if p.CoreSize > p.MaxSize {
-			report("core_size is above max_size", "raise max_size or lower core_size", "pool", name, "core_size")
-		}
-		switch {
-		case p.ScaleDownThreshold == 0:
-			report("scale_down_threshold is 0", "an empty queue must be below it: use 0.2", "pool", name, "scale_down_threshold")
-		case p.ScaleDownThreshold >= p.ScaleUpThreshold:
-			report("scale_down_threshold is not below scale_up_threshold", "a pool that grows and shrinks at once never rests: use 0.8 and 0.2",
-				"pool", name, "scale_down_threshold")
+		for _, flaw := range p.Flaws() {
+			report(flaw.Problem, flaw.Remedy, "pool", name, flaw.Key)
 		}
 	}
 	for _, c := range s.Connectors {
@@ -33,12 +27,13 @@ func relations(s *Settings, origins map[string]string) Faults {
 			report("first_delay is above max_delay", "raise max_delay or lower first_delay", "connector", channel, name, "retry", "first_delay")
 		}
 	}
-	for _, l := range s.Limits {
-		switch {
-		case l.Type == "sliding_window" && l.Window == 0:
-			report("a sliding_window has no window", `add window = "1m"`, "limit", l.Resource)
-		case l.Type != "sliding_window" && l.Window != 0:
-			report("window belongs to type \"sliding_window\" alone", "remove it or change the type", "limit", l.Resource, "window")
+	for i, l := range s.Limits {
+		for _, flaw := range append(l.Flaws(), s.idle(i)...) {
+			report(flaw.Problem, flaw.Remedy, with(limits[i], flaw.Key)...)
+		}
+		first := slices.IndexFunc(s.Limits, func(o Limit) bool { return o.Same(l) })
+		if first < i {
+			report("the limit is given twice", "a limit of the same type, by and window stands at "+s.positions.find(limits[first]...)+" already; keep one", limits[i]...)
 		}
 	}
 	if filepath.Clean(s.DataDir) == filepath.Clean(s.Plugins.Dir) {

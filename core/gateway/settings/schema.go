@@ -17,6 +17,8 @@ type block struct {
 	kinds map[string]block
 	// free: the body is the plugin's own and any tree of keys and blocks.
 	free bool
+	// repeats: several blocks may have the same labels. Each has its number as one more step of its path.
+	repeats bool
 }
 
 // label says what a label means and which texts it takes.
@@ -48,6 +50,8 @@ const (
 	maxInFlight  = 100_000
 	maxAttempts  = 100
 	maxRetention = 3650 * day
+	minWindow    = time.Millisecond
+	maxWindow    = 31 * day
 )
 
 // schema is everything that the configuration file may say.
@@ -58,12 +62,15 @@ func schema() block {
 			"public_url":    webURL,
 			"data_dir":      text,
 			"drain_timeout": duration(0, time.Hour),
+			"roles":         listOf(string(RoleAPI), string(RoleWorker), string(RoleScheduler)),
 			"max_attempts":  integer(1, maxAttempts),
 		},
 		blocks: map[string]block{
-			"store":        technologies(map[string][]string{"sqlite": nil, "postgres": {"postgres", "postgresql"}}),
-			"queue":        technologies(map[string][]string{"memory": nil, "rabbitmq": {"amqp", "amqps"}}),
-			"coordination": technologies(map[string][]string{"local": nil, "redis": {"redis", "rediss"}}),
+			"store": technologies(map[string][]string{"sqlite": nil, "postgres": {"postgres", "postgresql"}}, nil),
+			"queue": technologies(map[string][]string{"memory": nil, "rabbitmq": {"amqp", "amqps"}}, map[string]check{
+				"type": oneOf("quorum", "classic"), "prefix": name,
+			}),
+			"coordination": technologies(map[string][]string{"local": nil, "redis": {"redis", "rediss"}}, map[string]check{"prefix": name}),
 			"plugins":      {attributes: map[string]check{"dir": text}},
 			"account":      {attributes: map[string]check{"default_region": region}},
 			"connector":    connectorSchema(),
@@ -78,16 +85,19 @@ func schema() block {
 				},
 			},
 			"limit": {
-				labels: []label{{name: "resource", check: oneOf("api:/messages/send", "api:/messages/send-batch")}},
+				labels:  []label{{name: "resource", check: resource}},
+				repeats: true,
 				attributes: map[string]check{
-					"type":   oneOf("qps", "concurrent", "sliding_window"),
+					"type":   oneOf(limitTypes...),
 					"max":    number(maxRate),
-					"window": duration(time.Millisecond, 31*day),
+					"by":     oneOf(dimensions...),
+					"window": duration(minWindow, maxWindow),
 				},
 				required: []string{"type", "max"},
 			},
 			"log": {attributes: map[string]check{"level": level, "format": oneOf("text", "json")}},
 			"retention": {attributes: map[string]check{
+				"messages": duration(0, maxRetention),
 				"traces":   duration(time.Minute, maxRetention),
 				"receipts": duration(time.Minute, maxRetention),
 			}},
@@ -119,8 +129,8 @@ func connectorSchema() block {
 }
 
 // technologies makes the block of a capability from the URL schemes of each technology; embedded ones
-// have none.
-func technologies(schemes map[string][]string) block {
+// have none. Further keys are those that the others take beside their URL.
+func technologies(schemes map[string][]string, further map[string]check) block {
 	b := block{kinds: map[string]block{}}
 	names := slices.Sorted(maps.Keys(schemes))
 	b.labels = []label{{name: "technology", check: oneOf(names...)}}
@@ -129,7 +139,9 @@ func technologies(schemes map[string][]string) block {
 			b.kinds[technology] = block{}
 			continue
 		}
-		b.kinds[technology] = block{attributes: map[string]check{"url": serviceURL(s...)}, required: []string{"url"}}
+		attributes := map[string]check{"url": serviceURL(s...)}
+		maps.Copy(attributes, further)
+		b.kinds[technology] = block{attributes: attributes, required: []string{"url"}}
 	}
 	return b
 }
@@ -141,6 +153,7 @@ func defaults(executable string) map[string]any {
 		"data_dir":                             "./data",
 		"drain_timeout":                        10 * time.Second,
 		"max_attempts":                         5,
+		"roles":                                string(RoleAPI + "," + RoleWorker + "," + RoleScheduler),
 		"store.kind":                           "sqlite",
 		"queue.kind":                           "memory",
 		"coordination.kind":                    "local",

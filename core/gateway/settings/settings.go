@@ -9,6 +9,8 @@ package settings
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -27,6 +29,8 @@ type Settings struct {
 	MaxAttempts int `koanf:"max_attempts"`
 	// DrainTimeout bounds how long an ordered stop waits for what is in flight.
 	DrainTimeout time.Duration `koanf:"drain_timeout"`
+	// Roles are what this gateway does: RoleAPI, RoleWorker, RoleScheduler.
+	Roles Roles `koanf:"roles"`
 	// BootstrapKey is the API key of the first account, from PIGEONRY_BOOTSTRAP_KEY alone; empty: none.
 	BootstrapKey Secret `koanf:"bootstrap_key"`
 
@@ -48,6 +52,25 @@ type Settings struct {
 	Warnings []string `koanf:"-"`
 
 	positions positions
+}
+
+// Role is a part of the work that a gateway may take. All of them talk to plugins: the API about callbacks, the
+// worker to send, the scheduler to ask what became of an attempt.
+type Role string
+
+// The roles.
+const (
+	RoleAPI       Role = "api"       // takes requests and callbacks
+	RoleWorker    Role = "worker"    // sends
+	RoleScheduler Role = "scheduler" // wakes what is due, repairs what was left behind, keeps the tables small
+)
+
+// Roles are the roles of one gateway, separated by commas.
+type Roles string
+
+// Has says whether a role is among them.
+func (r Roles) Has(role Role) bool {
+	return slices.Contains(strings.Split(string(r), ","), string(role))
 }
 
 // Secret is a text that does not show itself: printed, logged or marshaled it reads "[redacted]".
@@ -76,6 +99,10 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type Technology struct {
 	Kind string `koanf:"kind"` // e.g. "sqlite"
 	URL  Secret `koanf:"url"`  // how a service is reached, password included; empty for embedded ones
+	// Prefix goes before every name on the service, for several installations on one broker or Redis.
+	Prefix string `koanf:"prefix"`
+	// Type is that of RabbitMQ's queues: quorum or classic.
+	Type string `koanf:"type"`
 }
 
 // Plugins says where plugins are found.
@@ -147,12 +174,16 @@ type Pool struct {
 	QueueSize          int     `koanf:"queue_size"`           // tasks that may wait
 }
 
-// Limit is one limit of how much may happen.
+// Limit is one limit of how much may happen. A resource may have several.
 type Limit struct {
-	Resource string        `koanf:"-"`      // what is limited, e.g. "api:/messages/send", from the label
-	Type     string        `koanf:"type"`   // qps, concurrent or sliding_window
-	Max      float64       `koanf:"max"`    // a second, at a time, or in a window
-	Window   time.Duration `koanf:"window"` // sliding_window only
+	// Resource is what is limited, from the label: "api:/messages/send", "channel:sms" or "connector:sms/main".
+	Resource string  `koanf:"-"`
+	Type     string  `koanf:"type"` // qps, concurrent or sliding_window
+	Max      float64 `koanf:"max"`  // a second, at a time, or in a window
+	// By is what has a count of its own: account, key, ip, channel, recipient, connector or global. It is
+	// connector for a connector and account elsewhere where the file does not say it.
+	By     string        `koanf:"by"`
+	Window time.Duration `koanf:"window"` // sliding_window only
 }
 
 // Log says what is logged and how.
@@ -163,7 +194,9 @@ type Log struct {
 
 // Retention says how long things are kept.
 type Retention struct {
-	Traces time.Duration `koanf:"traces"`
+	// Messages is how long messages are kept, in whole days; 0: for ever.
+	Messages time.Duration `koanf:"messages"`
+	Traces   time.Duration `koanf:"traces"`
 	// Receipts is how long a receipt that matches no message waits for one.
 	Receipts time.Duration `koanf:"receipts"`
 }

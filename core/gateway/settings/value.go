@@ -120,6 +120,26 @@ func oneOf(words ...string) check {
 	}
 }
 
+// listOf takes some of a few words, separated by commas, and puts them in the order of the words.
+func listOf(words ...string) check {
+	one := oneOf(words...)
+	return func(value any) (any, error) {
+		s, ok := value.(string)
+		if !ok {
+			return nil, wrong("is not a text", "write some of "+quoteAll(words)+" in one pair of quotes, separated by commas")
+		}
+		given := map[string]bool{}
+		for part := range strings.SplitSeq(s, ",") {
+			word := strings.TrimSpace(part)
+			if _, err := one(word); err != nil {
+				return nil, err
+			}
+			given[word] = true
+		}
+		return strings.Join(slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !given[w] }), ","), nil
+	}
+}
+
 // address takes host:port.
 func address(value any) (any, error) {
 	s, ok := value.(string)

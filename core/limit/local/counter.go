@@ -1,6 +1,10 @@
 package local
 
-import "math"
+import (
+	"math"
+
+	"github.com/pigeonry/pigeonry/core/limit"
+)
 
 // counter counts the events of one key. Times are nanoseconds since the limiter's start.
 type counter interface {
@@ -20,7 +24,7 @@ type taken struct {
 }
 
 // never is a wait that has no end.
-const never int64 = math.MaxInt64
+const never = int64(limit.Never)
 
 // rate counts by the generic cell rate algorithm (ITU-T I.371): each event takes 1/limit of a second, and
 // the events may be ahead of time by one second's worth, or one event's.

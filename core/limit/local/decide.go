@@ -1,7 +1,6 @@
 package local
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
@@ -23,14 +22,14 @@ func (l *Limiter) decide(requests []limit.Request) (limit.Decision, error) {
 			for _, g := range grants {
 				g.counter.giveBack(g.taken)
 			}
-			return refusal(i, r, wait)
+			return limit.Refuse(i, r, time.Duration(wait))
 		}
 		if t.place != nil {
 			places++
 		}
 		grants = append(grants, grant{c, t})
 	}
-	d := limit.Decision{Allowed: true, Refused: -1, Release: func() {}}
+	d := limit.Passed()
 	if places > 0 {
 		d.Release = l.release(requests, grants)
 	}
@@ -41,19 +40,6 @@ func (l *Limiter) decide(requests []limit.Request) (limit.Decision, error) {
 type grant struct {
 	counter counter
 	taken   taken
-}
-
-// refusal is the decision against the request at i.
-func refusal(i int, r *limit.Request, wait int64) (limit.Decision, error) {
-	d := limit.Decision{Refused: i, Release: func() {}}
-	if wait != never {
-		d.RetryAfter = time.Duration(wait)
-		return d, nil
-	}
-	if r.N == 1 || r.Rule.Max <= 0 { // there is nothing that the caller could do better
-		return d, nil
-	}
-	return d, fmt.Errorf("ask for %d events of limit %q with a max of %v: %w", r.N, r.Rule.Resource, r.Rule.Max, limit.ErrNever)
 }
 
 // release makes the function that gives concurrent places back.

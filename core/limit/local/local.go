@@ -13,10 +13,8 @@ package local
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"math/bits"
 	"strings"
 	"time"
@@ -30,9 +28,6 @@ const DefaultLease = time.Minute
 // DefaultCounters is how many counters are kept at most by default; each takes about 250 bytes, a
 // sliding window up to 4 KB.
 const DefaultCounters = 1 << 19
-
-// MaxWindow is the longest window of a sliding window.
-const MaxWindow = 366 * 24 * time.Hour
 
 // Options of a limiter.
 type Options struct {
@@ -88,43 +83,18 @@ func keyOf(r *limit.Request) key {
 // what is wrong with a request.
 func (l *Limiter) Allow(ctx context.Context, requests ...limit.Request) (limit.Decision, error) {
 	if err := ctx.Err(); err != nil {
-		return undecided(), fmt.Errorf("ask for limits: %w", err)
+		return limit.Undecided(), fmt.Errorf("ask for limits: %w", err)
 	}
 	var shards shardSet
 	for i := range requests {
-		if err := check(&requests[i]); err != nil {
-			return undecided(), fmt.Errorf("ask for limit %q: %w", requests[i].Rule.Resource, err)
+		if err := requests[i].Validate(); err != nil {
+			return limit.Undecided(), err
 		}
 		shards.add(l.shardOf(keyOf(&requests[i])))
 	}
 	l.lock(shards)
 	defer l.unlock(shards)
 	return l.decide(requests)
-}
-
-// undecided is what comes with an error.
-func undecided() limit.Decision { return limit.Decision{Refused: -1, Release: func() {}} }
-
-// check refuses a request that means nothing.
-func check(r *limit.Request) error {
-	if r.N < 1 {
-		return fmt.Errorf("n is %d, not at least 1", r.N)
-	}
-	if math.IsNaN(r.Rule.Max) {
-		return errors.New("max is not a number")
-	}
-	switch r.Rule.Type {
-	case limit.QPS, limit.Concurrent:
-		return nil
-	case limit.SlidingWindow:
-		if r.Rule.Window <= 0 || r.Rule.Window > MaxWindow {
-			return fmt.Errorf("window is %v, not above 0 and up to %v", r.Rule.Window, MaxWindow)
-		}
-		return nil
-	default:
-		return fmt.Errorf("type %q is not known; use %s, %s or %s",
-			r.Rule.Type, limit.QPS, limit.Concurrent, limit.SlidingWindow)
-	}
 }
 
 // shardSet has a bit for each shard.

@@ -6,6 +6,9 @@ import "github.com/pigeonry/pigeonry/core"
 // word of an envelope's messages.
 const idBits = 53
 
+// maxID is the largest message id that the first word has room for, and that queue.Check lets pass.
+const maxID = core.RecordID(1)<<idBits - 1
+
 // chunkWords makes a chunk 8 KiB, a size class of the allocator.
 const chunkWords = 1023
 
@@ -23,7 +26,7 @@ type fifo struct {
 	spare         *chunk
 }
 
-// push appends an envelope, which check has passed.
+// push appends an envelope, which queue.Check has passed.
 func (f *fifo) push(e *core.Envelope) {
 	f.write(uint64(e.ID))
 	f.write(uint64(len(e.Records))<<idBits | uint64(e.Records[0]))

@@ -56,7 +56,7 @@ func (q *Queue) Publish(ctx context.Context, envelopes []core.Envelope) error {
 		return fmt.Errorf("publish envelopes: %w", err)
 	}
 	for i := range envelopes {
-		if err := check(&envelopes[i]); err != nil {
+		if err := queue.Check(&envelopes[i]); err != nil {
 			return fmt.Errorf("publish envelope %d: %w", envelopes[i].ID, err)
 		}
 	}
@@ -70,25 +70,6 @@ func (q *Queue) Publish(ctx context.Context, envelopes []core.Envelope) error {
 	}
 	for i := range envelopes {
 		q.channel(envelopes[i].Channel).publish(&envelopes[i])
-	}
-	return nil
-}
-
-// maxID is the largest message id that a lane can hold; core.RecordID is below 2^53.
-const maxID = core.RecordID(1)<<idBits - 1
-
-// check refuses an envelope that a lane could not give back as it was.
-func check(e *core.Envelope) error {
-	if e.Lane < core.LaneUrgent || e.Lane > core.LaneLow {
-		return fmt.Errorf("lane %d does not exist", int(e.Lane))
-	}
-	if n := len(e.Records); n < 1 || n > core.MaxEnvelope {
-		return fmt.Errorf("it holds %d messages, not 1 to %d", n, core.MaxEnvelope)
-	}
-	for _, id := range e.Records {
-		if id < 0 || id > maxID {
-			return fmt.Errorf("message id %d is not below 2^%d", id, idBits)
-		}
 	}
 	return nil
 }

@@ -59,6 +59,15 @@ func (s *statement) intOrNull(v int64) *statement {
 	return s.int(v)
 }
 
+// float binds a number with a fraction.
+func (s *statement) float(v float64) *statement {
+	if s.err == nil {
+		s.param++
+		s.stmt.BindFloat(s.param, v)
+	}
+	return s
+}
+
 // bool binds 0 or 1.
 func (s *statement) bool(v bool) *statement {
 	if v {
@@ -165,6 +174,8 @@ func (r *row) next() int {
 }
 
 func (r *row) int() int64 { return r.stmt.ColumnInt64(r.next()) }
+
+func (r *row) float() float64 { return r.stmt.ColumnFloat(r.next()) }
 
 func (r *row) bool() bool { return r.int() != 0 }
 

@@ -84,7 +84,7 @@ func TestKillLosesNothingThatWasAnswered(t *testing.T) {
 	if err != nil || len(loaded) != len(ids) {
 		t.Errorf("%d of %d answered messages are there (%v)", len(loaded), len(ids), err)
 	}
-	envelopes, err := s.Unpublished(t.Context(), time.Now().Add(time.Hour), 1_000_000)
+	envelopes, err := s.Unpublished(t.Context(), 1, time.Now().Add(time.Hour), 0, 1_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}

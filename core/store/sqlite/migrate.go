@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite", which goose needs
@@ -26,6 +27,41 @@ func migrate(ctx context.Context, path string) error {
 // checkSchema fails unless the schema of the file is the one that this version knows.
 func checkSchema(ctx context.Context, path string) error {
 	return withSchema(path, func(p *goose.Provider) error { return compare(ctx, p, true) })
+}
+
+// Migrate brings the schema of a database file up to date, while no gateway has it, and returns the versions that it
+// applied.
+func Migrate(ctx context.Context, path string) (applied []int64, err error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.unlock()) }()
+	err = withSchema(path, func(p *goose.Provider) error {
+		if err := compare(ctx, p, false); err != nil {
+			return err
+		}
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, r.Source.Version)
+		}
+		return err
+	})
+	return applied, explain("migrate", err)
+}
+
+// SchemaVersion tells which version the schema of a database file has, 0 if there is no file, and which this program
+// knows.
+func SchemaVersion(ctx context.Context, path string) (found, known int64, err error) {
+	at := path
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		at = ":memory:" // a look makes no file
+	}
+	err = withSchema(at, func(p *goose.Provider) (err error) {
+		found, known, err = p.GetVersions(ctx)
+		return err
+	})
+	return found, known, explain("read the schema", err)
 }
 
 // withSchema opens the file for goose.

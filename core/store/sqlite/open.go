@@ -54,7 +54,6 @@ type Store struct {
 	lock    *fileLock // nil: not exclusive
 	writer  *writer
 	readers *sqlitex.Pool
-	requeue requeue
 	blocks  blocks // only the writer's
 	close   func() error
 }

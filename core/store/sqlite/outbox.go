@@ -3,10 +3,8 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -94,12 +92,29 @@ func parseIDs(ids []core.RecordID, text string) ([]core.RecordID, error) {
 	return ids, nil
 }
 
-// Unpublished implements store.Outbox.
-func (s *Store) Unpublished(ctx context.Context, before time.Time, limit int) ([]core.Envelope, error) {
+// Generation implements store.Outbox.
+func (s *Store) Generation(ctx context.Context, name string) (int64, error) {
+	var number int64
+	err := s.write(ctx, "number a generation of the queue", 1, func(c conn) error {
+		_, err := c.prepare("INSERT INTO queue_generations (name) VALUES (?) ON CONFLICT (name) DO NOTHING").text(name).run()
+		if err != nil {
+			return err
+		}
+		_, err = c.prepare("SELECT number FROM queue_generations WHERE name = ?").text(name).first(func(r *row) { number = r.int() })
+		return err
+	})
+	return number, err
+}
+
+// Unpublished implements store.Outbox. The envelopes below the generation and those above it are each a range of
+// the index.
+func (s *Store) Unpublished(ctx context.Context, generation int64, before time.Time, after int64, limit int) ([]core.Envelope, error) {
 	var envelopes []core.Envelope
 	err := s.read(ctx, "read the outbox", func(c conn) error {
-		return c.prepare("SELECT id, channel, lane, record_ids FROM outbox WHERE created_at < ? ORDER BY id LIMIT ?").
-			time(before).int(int64(limit)).each(func(r *row) error {
+		return c.prepare(`SELECT id, channel, lane, record_ids FROM (
+				SELECT * FROM outbox WHERE generation < ?1 AND id > ?2 UNION ALL SELECT * FROM outbox WHERE generation > ?1 AND id > ?2)
+			WHERE created_at < ?3 ORDER BY id LIMIT ?4`).
+			int(generation).int(after).time(before).int(int64(limit)).each(func(r *row) error {
 			e := core.Envelope{ID: r.int(), Channel: r.text(), Lane: core.Lane(r.int())}
 			var err error
 			e.Records, err = parseIDs(e.Records, r.text())
@@ -111,14 +126,27 @@ func (s *Store) Unpublished(ctx context.Context, before time.Time, limit int) ([
 }
 
 // Published implements store.Outbox.
-func (s *Store) Published(ctx context.Context, envelopes []int64) error {
-	if len(envelopes) == 0 {
+func (s *Store) Published(ctx context.Context, envelopes []int64, generation int64, now time.Time) error {
+	return s.eachEnvelope(ctx, "note what was published", envelopes, func(c conn, id int64) (int, error) {
+		return c.prepare("UPDATE outbox SET generation = ?, published_at = ? WHERE id = ?").int(generation).time(now).int(id).run()
+	})
+}
+
+// Settled implements store.Outbox.
+func (s *Store) Settled(ctx context.Context, envelopes []int64) error {
+	return s.eachEnvelope(ctx, "clear the outbox", envelopes, func(c conn, id int64) (int, error) {
+		return c.prepare("DELETE FROM outbox WHERE id = ?").int(id).run()
+	})
+}
+
+// eachEnvelope runs a statement for each envelope in one transaction.
+func (s *Store) eachEnvelope(ctx context.Context, what string, ids []int64, run func(conn, int64) (int, error)) error {
+	if len(ids) == 0 {
 		return nil
 	}
-	return s.write(ctx, "clear the outbox", len(envelopes), func(c conn) error {
-		remove := c.prepare("DELETE FROM outbox WHERE id = ?")
-		for _, id := range envelopes {
-			if _, err := remove.int(id).run(); err != nil {
+	return s.write(ctx, what, len(ids), func(c conn) error {
+		for _, id := range ids {
+			if _, err := run(c, id); err != nil {
 				return err
 			}
 		}
@@ -126,62 +154,13 @@ func (s *Store) Published(ctx context.Context, envelopes []int64) error {
 	})
 }
 
-// requeue is a walk over what is queued, on which messages whose envelope is still in the outbox are
-// left out: they will be published anyway, and each walk would write the whole backlog once more.
-type requeue struct {
-	mu    sync.Mutex
-	known []core.RecordID // in the outbox when the walk began, sorted; nil between walks
-}
-
-// Requeue implements store.Outbox.
-func (s *Store) Requeue(ctx context.Context, after core.RecordID, limit int) ([]core.Envelope, core.RecordID, error) {
-	s.requeue.mu.Lock()
-	defer s.requeue.mu.Unlock()
-	if after == 0 || s.requeue.known == nil {
-		known, err := s.inOutbox(ctx)
-		if err != nil {
-			return nil, after, err
-		}
-		s.requeue.known = known
-	}
-	var envelopes []core.Envelope
-	var last core.RecordID
-	err := s.write(ctx, "requeue messages", limit, func(c conn) error {
-		var pack packer
-		last = after
-		err := c.prepare(`SELECT id, channel, lane, created_at FROM message_records INDEXED BY message_records_open
-			WHERE id > ? AND status IN ('queued', 'sending') AND status = 'queued' AND next_attempt_at IS NULL
-			ORDER BY id LIMIT ?`).int(int64(after)).int(int64(limit)).each(func(r *row) error {
-			last = core.RecordID(r.int())
-			if _, found := slices.BinarySearch(s.requeue.known, last); !found {
-				pack.add(r.text(), core.Lane(r.int()), last, r.time())
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		envelopes, err = pack.store(c, s.ids)
+// Doubt implements store.Outbox.
+func (s *Store) Doubt(ctx context.Context, channel string, lane core.Lane, before time.Time) (int, error) {
+	doubted := 0
+	err := s.write(ctx, "doubt what was published", 1, func(c conn) (err error) {
+		doubted, err = c.prepare("UPDATE outbox SET generation = 0, published_at = NULL WHERE channel = ? AND lane = ? AND published_at < ?").
+			text(channel).int(int64(lane)).time(before).run()
 		return err
 	})
-	if err != nil {
-		return nil, after, err
-	}
-	if last == after {
-		s.requeue.known = nil
-	}
-	return envelopes, last, nil
-}
-
-// inOutbox returns the messages in the outbox, sorted.
-func (s *Store) inOutbox(ctx context.Context) ([]core.RecordID, error) {
-	known := []core.RecordID{}
-	err := s.read(ctx, "read the outbox", func(c conn) error {
-		return c.prepare("SELECT record_ids FROM outbox").each(func(r *row) (err error) {
-			known, err = parseIDs(known, r.text())
-			return err
-		})
-	})
-	slices.Sort(known)
-	return known, err
+	return doubted, err
 }

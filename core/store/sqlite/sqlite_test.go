@@ -1,7 +1,11 @@
 package sqlite_test
 
 import (
+	"database/sql"
+	"errors"
+	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/pigeonry/pigeonry/core/store"
@@ -19,10 +23,24 @@ func open(t *testing.T, path string) *sqlite.Store {
 }
 
 func TestStore(t *testing.T) {
+	var paths sync.Map // of the open stores
 	storetest.Run(t, storetest.Factory{
 		Open: func(t *testing.T) store.Store {
 			t.Helper()
-			return open(t, filepath.Join(t.TempDir(), "test.db"))
+			path := filepath.Join(t.TempDir(), "test.db")
+			s := open(t, path)
+			paths.Store(s, path)
+			return s
+		},
+		Exec: func(t *testing.T, s store.Store, statement string) error {
+			t.Helper()
+			path, _ := paths.Load(s)
+			db, err := sql.Open("sqlite", fmt.Sprintf("file:%s?_pragma=busy_timeout(5000)", path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = db.ExecContext(t.Context(), statement)
+			return errors.Join(err, db.Close())
 		},
 	})
 }

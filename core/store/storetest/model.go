@@ -337,7 +337,7 @@ func (m *model) compare(*rapid.T) {
 	want := earliest(wakes...)
 	next, ok, err := m.store.NextWake(m.test.Context())
 	m.check(err)
-	if ok == want.IsZero() || ok && !next.Equal(want) {
-		m.Fatalf("next wake %v (%v), want %v", next, ok, want)
+	if !want.IsZero() && (!ok || next.After(want)) { // earlier is no fault: a sweep then finds nothing
+		m.Fatalf("next wake %v (%v), want %v or earlier", next, ok, want)
 	}
 }

@@ -24,6 +24,9 @@ type Factory struct {
 	// Another opens a second store on the database of s, as a second gateway would. It is nil where the
 	// technology lets only one process have a database.
 	Another func(t *testing.T, s store.Store) store.Store
+	// Exec runs a statement of plain SQL on the database of s, beside the store, as an operator would. Without
+	// it the tests that need it are skipped.
+	Exec func(t *testing.T, s store.Store, statement string) error
 }
 
 // Run tests that the stores of a factory keep the contract.
@@ -46,6 +49,7 @@ func Run(t *testing.T, f Factory) {
 		{"Steer", steerTests},
 		{"Templates", templateTests},
 		{"Accounts", accountTests},
+		{"Tuning", tuningTests},
 		{"Isolation", isolationTests},
 		{"Concurrency", concurrencyTests},
 	}
@@ -267,14 +271,26 @@ func (f *fixture) wake(now time.Time) store.Woken {
 	return woken
 }
 
-// wantNextWake reports another time of the next wake; the zero time is none.
+// wantNextWake reports another time of the next wake than the one wanted; the zero time is none. Times at
+// which a sweep finds nothing are passed over.
 func (f *fixture) wantNextWake(want time.Time) {
 	f.Helper()
-	next, ok, err := f.NextWake(f.ctx)
-	f.check("NextWake", err)
-	equal(f, "something waits for a time", ok, !want.IsZero())
-	if ok {
-		equalTime(f, "next wake", next, want)
+	for {
+		next, ok, err := f.NextWake(f.ctx)
+		f.check("NextWake", err)
+		if ok && (want.IsZero() || next.Before(want)) {
+			woken := f.wake(next)
+			if found := len(woken.Envelopes) + len(woken.Expired) + len(woken.Lapsed); found > 0 {
+				f.Errorf("%d messages were due at %v, want none before %v", found, next, want)
+				return
+			}
+			continue
+		}
+		equal(f, "something waits for a time", ok, !want.IsZero())
+		if ok {
+			equalTime(f, "next wake", next, want)
+		}
+		return
 	}
 }
 

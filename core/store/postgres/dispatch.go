@@ -1,0 +1,206 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+// Load implements store.Dispatch.
+func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Message, error) {
+	found := make(map[core.RecordID]core.Message, len(records))
+	err := each(ctx, s.pool, func(r *row) error {
+		var m core.Message
+		readRecord(r, &m)
+		readContent(r, &m.Content)
+		found[m.ID] = m
+		return nil
+	}, "SELECT "+recordColumns+contentColumns+fromRecords+`JOIN unnest($1::bigint[]) AS x(id) ON r.id = x.id`, int64s(records))
+	if err != nil {
+		return nil, explain("load messages", err)
+	}
+	messages := make([]core.Message, 0, len(found))
+	for _, id := range records {
+		if m, ok := found[id]; ok {
+			messages = append(messages, m)
+		}
+	}
+	return messages, nil
+}
+
+// claimCall is one call of Claim on its way into a statement.
+type claimCall struct {
+	claims     []store.Claim
+	now, lease time.Time
+	won        []bool
+}
+
+func (c claimCall) rows() int { return len(c.claims) }
+
+// Claim implements store.Dispatch.
+func (s *Store) Claim(ctx context.Context, claims []store.Claim, now, lease time.Time) ([]bool, error) {
+	c := claimCall{claims: claims, now: now, lease: lease, won: make([]bool, len(claims))}
+	if err := s.claims.do(ctx, c); err != nil {
+		return nil, unknown("claim messages", err)
+	}
+	return c.won, nil
+}
+
+// claimable is the condition under which a claim c of a message r is won.
+const claimable = `r.id = c.id AND r.status = 'queued' AND r.attempt = c.attempt - 1
+	AND (r.next_attempt_at IS NULL OR r.next_attempt_at <= c.now) AND (r.expire_at IS NULL OR r.expire_at > c.now)`
+
+// claimMessages makes attempts durable, each with its lease and the timer of the lease.
+const claimMessages = `WITH c AS (
+		SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
+			AS c(id, attempt, connector, now, lease, n)),
+	won AS (
+		UPDATE message_records r SET status = 'sending', attempt = c.attempt, started_at = c.now, updated_at = c.now,
+			lease_until = c.lease, wake_at = c.lease, connector = c.connector, next_attempt_at = NULL, outcome = NULL, finished_at = NULL,
+			provider_id = NULL, provider_ids = NULL, cost = NULL,
+			error_code = NULL, error_provider_code = NULL, error_message = NULL, error_fault = NULL
+		FROM c WHERE ` + claimable + ` RETURNING c.n, r.id, r.wake_at),
+	timers AS (
+		INSERT INTO message_timers (wake_at, record_ids) SELECT wake_at, array_agg(id) FROM won GROUP BY wake_at)
+	SELECT n FROM won`
+
+// claimArrays are the parameters of claimMessages.
+type claimArrays struct {
+	ids        []int64
+	attempts   []int32
+	connectors []string
+	nows       []time.Time
+	leases     []time.Time
+	won        []*bool
+}
+
+func (a *claimArrays) add(c *claimCall) {
+	now, lease := *at(c.now), *at(c.lease)
+	for i := range c.claims {
+		x := &c.claims[i]
+		a.ids, a.attempts = append(a.ids, int64(x.Record)), append(a.attempts, int32(x.Attempt)) //nolint:gosec // a budget of hundreds
+		a.connectors = append(a.connectors, string(x.Connector))
+		a.nows, a.leases = append(a.nows, now), append(a.leases, lease)
+		a.won = append(a.won, &c.won[i])
+	}
+}
+
+// repeated are the messages that are claimed for a further attempt.
+func (a *claimArrays) repeated() []int64 {
+	var ids []int64
+	for i := range a.ids {
+		if a.attempts[i] > 1 {
+			ids = append(ids, a.ids[i])
+		}
+	}
+	return ids
+}
+
+// claimAll runs calls of Claim in one statement.
+func (s *Store) claimAll(ctx context.Context, calls []claimCall) error {
+	var a claimArrays
+	for i := range calls {
+		a.add(&calls[i])
+	}
+	if ids := a.repeated(); len(ids) > 0 {
+		return s.tx(ctx, "claim messages", func(tx pgx.Tx) error {
+			// The attempt before goes into the history. Where the claim is then lost, another one has put it there.
+			if err := archiveClaimable(ctx, tx, &a); err != nil {
+				return err
+			}
+			return a.claim(ctx, tx)
+		})
+	}
+	err := a.claim(ctx, s.pool)
+	for n := 1; worthRepeating(err) && n < attempts; n++ {
+		err = a.claim(ctx, s.pool)
+	}
+	return err
+}
+
+func (a *claimArrays) claim(ctx context.Context, q querier) error {
+	for _, won := range a.won {
+		*won = false
+	}
+	return each(ctx, q, func(r *row) error {
+		*a.won[r.int()-1] = true
+		return nil
+	}, claimMessages, a.ids, a.attempts, a.connectors, a.nows, a.leases)
+}
+
+// archiveClaimable locks the messages whose claim will be won and moves their attempts before into the history.
+func archiveClaimable(ctx context.Context, tx pgx.Tx, a *claimArrays) error {
+	var ids []int64
+	err := each(ctx, tx, func(r *row) error {
+		ids = append(ids, r.int())
+		return nil
+	}, `SELECT r.id FROM message_records r JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS c(id, attempt, now) ON `+claimable+`
+		WHERE c.attempt > 1 ORDER BY r.id FOR UPDATE OF r`, a.ids, a.attempts, a.nows)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return archive(ctx, tx, ids)
+}
+
+// Postpone implements store.Dispatch.
+func (s *Store) Postpone(ctx context.Context, postponements []store.Postponement, now time.Time) error {
+	ids, untils := make([]int64, len(postponements)), make([]*time.Time, len(postponements))
+	for i, p := range postponements {
+		if ids[i], untils[i] = int64(p.Record), at(p.Until); untils[i] == nil {
+			untils[i] = at(now) // due at once; a queued message must always have something that wakes it
+		}
+	}
+	_, err := exec(ctx, s.pool, `WITH put_off AS (
+			UPDATE message_records r SET next_attempt_at = p.until, wake_at = LEAST(p.until, r.expire_at), updated_at = $3
+			FROM unnest($1::bigint[], $2::timestamptz[]) AS p(id, until) WHERE r.id = p.id AND r.status = 'queued' RETURNING r.id, r.wake_at)
+		INSERT INTO message_timers (wake_at, record_ids) SELECT wake_at, array_agg(id) FROM put_off GROUP BY wake_at`, ids, untils, at(now))
+	return unknown("postpone messages", err)
+}
+
+// Finish implements store.Dispatch.
+func (s *Store) Finish(ctx context.Context, records []core.RecordID, status core.Status, cause *core.SendError, now time.Time) error {
+	if status != core.StatusExpired && status != core.StatusFailed {
+		return core.Errorf(core.KindInternal, "a queued message cannot end as %q", status)
+	}
+	return s.tx(ctx, "finish messages", func(tx pgx.Tx) error {
+		return finish(ctx, tx, int64s(records), ending{from: core.StatusQueued, to: status, cause: cause, at: now})
+	})
+}
+
+// ending is the end of messages that no attempt will be made for.
+type ending struct {
+	from, to core.Status
+	cause    *core.SendError
+	at       time.Time
+}
+
+// finish ends those of the messages that still have the status they are thought to have.
+func finish(ctx context.Context, tx pgx.Tx, ids []int64, e ending) error {
+	var waiting []int64
+	err := each(ctx, tx, func(r *row) error {
+		waiting = append(waiting, r.int())
+		return nil
+	}, "SELECT id FROM message_records WHERE id = ANY($1) AND status = $2 ORDER BY id FOR UPDATE", ids, string(e.from))
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	if err := archive(ctx, tx, waiting); err != nil { // the error becomes the message's own
+		return err
+	}
+	cause := e.cause
+	if cause == nil {
+		cause = &core.SendError{}
+	}
+	_, err = exec(ctx, tx, `UPDATE message_records SET status = $2, error_code = $3, error_provider_code = $4, error_message = $5, error_fault = $6,
+		next_attempt_at = NULL, wake_at = NULL, updated_at = $7 WHERE id = ANY($1)`, waiting, string(e.to),
+		orNull(cause.Code), orNull(cause.ProviderCode), orNull(cause.Message), orNull(string(cause.Fault)), at(e.at))
+	if err != nil {
+		return err
+	}
+	_, err = exec(ctx, tx, listExceptions, waiting)
+	return err
+}

@@ -1,0 +1,65 @@
+package postgres
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+const (
+	// blockSize is how many ids a gateway takes from the database at a time. They are ten milliseconds' worth of
+	// the clock, so that ten busy gateways do not run ahead of it.
+	blockSize = 40_960
+	// blockLife is how long a block is used: an id carries its time, and an older block's would be wrong by more.
+	blockLife = 100 * time.Millisecond
+)
+
+// blocks hands out ids from blocks that no other gateway has.
+type blocks struct {
+	pool *pgxpool.Pool
+	now  func() time.Time
+
+	mu        sync.Mutex
+	next, end int64 // of the block
+	until     time.Time
+}
+
+// ReserveIDs implements store.Intake.
+func (s *Store) ReserveIDs(ctx context.Context, n int) (core.RecordID, error) {
+	first, err := s.ids.reserve(ctx, int64(n))
+	return core.RecordID(first), explain("reserve ids", err)
+}
+
+func (b *blocks) reserve(ctx context.Context, n int64) (int64, error) {
+	if n < 1 {
+		return 0, core.Errorf(core.KindInternal, "%d ids were asked for", n)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	if b.end-b.next < n || now.After(b.until) {
+		if err := b.take(ctx, max(n, blockSize), now); err != nil {
+			return 0, err
+		}
+	}
+	first := b.next
+	b.next += n
+	return first, nil
+}
+
+// take begins a new block at the clock, or behind the blocks of others. A restart of the server cannot give a
+// block out twice: the messages that use it are committed after it.
+func (b *blocks) take(ctx context.Context, size int64, now time.Time) error {
+	var next int64
+	_, err := first(ctx, b.pool, func(r *row) { next = r.int() },
+		"UPDATE id_blocks SET next = GREATEST(next, $1) + $2 RETURNING next", int64(core.FirstRecordID(now)), size)
+	if err != nil {
+		return err
+	}
+	b.next, b.end, b.until = next-size, next, now.Add(blockLife)
+	return nil
+}
