@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core/api"
@@ -88,47 +89,76 @@ func openBeside(ctx context.Context, s *settings.Settings) (*engines, error) {
 func databasePath(s *settings.Settings) string { return filepath.Join(s.DataDir, "pigeonry.db") }
 
 func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
-	if s.Store.Kind == "postgres" {
+	switch s.Store.Kind {
+	case "sqlite":
+		db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s), Exclusive: true})
+		if err != nil {
+			return err
+		}
+		e.store = db
+	case "postgres":
 		db, err := postgres.Open(ctx, postgres.Options{
-			URL: s.Store.URL.Reveal(), Keep: s.Retention.Messages, KeepReferences: max(s.Retention.Receipts, 7*24*time.Hour), Logger: logger,
+			URL: s.Store.URL.Reveal(), Keep: s.Retention.Messages, KeepReferences: max(s.Retention.Receipts, keepReferences), Logger: logger,
 		})
 		if err != nil {
 			return err
 		}
 		e.store = db
-		e.closeLater(db.Close)
-		return nil
+	default:
+		return unknown("store", s.Store.Kind, "sqlite", "postgres")
 	}
-	db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s), Exclusive: true})
-	if err != nil {
-		return err
-	}
-	e.store = db
-	e.closeLater(db.Close)
+	e.closeLater(e.store.Close)
 	return nil
 }
 
+// keepReferences is how long a provider may take with its receipts at least.
+const keepReferences = 7 * 24 * time.Hour
+
+// unknown is the error about a technology that is not built in.
+func unknown(what, kind string, built ...string) error {
+	return fmt.Errorf("%s %q is not built into this version; use %s %q", what, kind, what, built)
+}
+
 func (e *engines) openQueue(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
-	if s.Queue.Kind != "rabbitmq" {
+	switch s.Queue.Kind {
+	case "memory":
 		e.queue = memory.New(memory.Options{})
-		e.closeLater(e.queue.Close)
-		return nil
+	case "rabbitmq":
+		broker, err := rabbitmq.Open(ctx, rabbitmq.Options{
+			URL: s.Queue.URL.Reveal(), Type: rabbitmq.Type(s.Queue.Type), Prefix: prefixOf(s.Queue, "."), Logger: logger,
+		})
+		if err != nil {
+			return err
+		}
+		e.queue, e.dead = broker, broker.Dead
+	default:
+		return unknown("queue", s.Queue.Kind, "memory", "rabbitmq")
 	}
-	broker, err := rabbitmq.Open(ctx, rabbitmq.Options{
-		URL: s.Queue.URL.Reveal(), Type: rabbitmq.Type(s.Queue.Type), Prefix: s.Queue.Prefix, Logger: logger,
-	})
-	if err != nil {
-		return err
-	}
-	e.queue, e.dead = broker, broker.Dead
-	e.closeLater(broker.Close)
+	e.closeLater(e.queue.Close)
 	return nil
 }
 
 func (e *engines) openCoordination(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
-	if s.Coordination.Kind == "redis" {
+	switch s.Coordination.Kind {
+	case "local":
+		return e.openLocal(s)
+	case "redis":
 		return e.openRedis(ctx, s, logger)
+	default:
+		return unknown("coordination", s.Coordination.Kind, "local", "redis")
 	}
+}
+
+// prefixOf is what goes before names on a service; "" if the settings say nothing of it.
+func prefixOf(t settings.Technology, separator string) string {
+	if t.Prefix == "" {
+		return ""
+	}
+	return t.Prefix + separator
+}
+
+// openLocal opens what a gateway that is alone has for itself.
+func (e *engines) openLocal(s *settings.Settings) error {
 	traces, err := localtrace.Open(localtrace.Options{Path: filepath.Join(s.DataDir, "traces.db")})
 	if err != nil {
 		return err
@@ -147,8 +177,8 @@ func (e *engines) closeLater(f func() error) *engines {
 // close closes what was opened last first. What queues and traces still hold goes into stores that are open.
 func (e *engines) close() error {
 	var errs []error
-	for i := len(e.closers) - 1; i >= 0; i-- {
-		errs = append(errs, e.closers[i]())
+	for _, c := range slices.Backward(e.closers) {
+		errs = append(errs, c())
 	}
 	e.closers = nil
 	return errors.Join(errs...)

@@ -64,17 +64,17 @@ func TestNewRefuses(t *testing.T) {
 		{
 			"an unknown store",
 			func(s *settings.Settings) { s.Store.Kind = "papyrus" },
-			[]string{`store "papyrus" is not built`, `use store "sqlite"`},
+			[]string{`store "papyrus" is not built`, `use store ["sqlite" "postgres"]`},
 		},
 		{
 			"an unknown queue",
 			func(s *settings.Settings) { s.Queue.Kind = "pipe" },
-			[]string{`queue "pipe" is not built`, `use queue "memory"`},
+			[]string{`queue "pipe" is not built`, `use queue ["memory" "rabbitmq"]`},
 		},
 		{
 			"an unknown coordination",
 			func(s *settings.Settings) { s.Coordination.Kind = "shouting" },
-			[]string{`coordination "shouting" is not built`, `use coordination "local"`},
+			[]string{`coordination "shouting" is not built`, `use coordination ["local" "redis"]`},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

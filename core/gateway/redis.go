@@ -41,10 +41,7 @@ func (e *engines) openRedis(ctx context.Context, s *settings.Settings, logger *s
 	if err := client.Ping(ping).Err(); err != nil {
 		return fmt.Errorf("Redis at %s, database %d: %w", options.Addr, options.DB, adviseRedis(err, options.Username)) //nolint:staticcheck // a name
 	}
-	prefix := s.Coordination.Prefix
-	if prefix != "" {
-		prefix += ":"
-	}
+	prefix := prefixOf(s.Coordination, ":")
 	limiter := redislimit.New(client, redislimit.Options{Prefix: prefix, Logger: logger})
 	failover := limit.NewFailover(limit.FailoverOptions{
 		Shared: limiter, Local: locallimit.New(locallimit.Options{}), Instances: limiter.Instances, Logger: logger,

@@ -84,8 +84,14 @@ CREATE TABLE message_timers (
     wake_at    timestamptz NOT NULL,
     id         bigint GENERATED ALWAYS AS IDENTITY,
     record_ids bigint[]    NOT NULL,
+    -- false: schedules, and the expiry of messages that are in an envelope too, of which there may be millions
+    open       boolean     NOT NULL DEFAULT true,
     PRIMARY KEY (wake_at, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- What is queued or being sent is in an envelope or has an open timer: lists of it look there, as no index of
+-- messages can know (see message_records).
+CREATE INDEX message_timers_open ON message_timers (id) WHERE open;
 
 -- Lists of what went wrong or waits for its schedule, which are short beside all messages. A hint as well: the
 -- message's own status decides.

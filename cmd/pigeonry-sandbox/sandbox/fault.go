@@ -46,6 +46,39 @@ type Fault struct {
 	Undelivered Share `json:"undelivered"`
 	// ReceiptDelayMS is waited before a receipt; nil keeps the sandbox's own delay.
 	ReceiptDelayMS *int `json:"receipt_delay_ms,omitempty"`
+	// ReceiptDoubled is the share of receipts that come twice.
+	ReceiptDoubled Share `json:"receipt_doubled"`
+	// ReceiptEarly is the share of receipts that come before the answer to the message itself.
+	ReceiptEarly Share `json:"receipt_early"`
+	// ReceiptForged is the share of receipts beside which another one comes that says UNDELIV for an id that
+	// was never given.
+	ReceiptForged Share `json:"receipt_forged"`
+	// ReceiptDisordered is the share of receipts after which one comes that says less: ENROUTE.
+	ReceiptDisordered Share `json:"receipt_disordered"`
+}
+
+// shares are the fields that hold a share, by their name in JSON.
+func (f *Fault) shares() []namedShare {
+	return []namedShare{
+		{"error_rate", &f.ErrorRate},
+		{"accept_then_drop", &f.AcceptThenDrop},
+		{"unanswered", &f.Unanswered},
+		{"undelivered", &f.Undelivered},
+		{"receipt_doubled", &f.ReceiptDoubled},
+		{"receipt_early", &f.ReceiptEarly},
+		{"receipt_forged", &f.ReceiptForged},
+		{"receipt_disordered", &f.ReceiptDisordered},
+	}
+}
+
+type namedShare struct {
+	name  string
+	share *Share
+}
+
+// aboutReceipts says whether the field is about receipts, which only some channels have.
+func (s namedShare) aboutReceipts() bool {
+	return s.name == "undelivered" || strings.HasPrefix(s.name, "receipt_")
 }
 
 // Share is a probability from 0 to 1. In JSON, true stands for 1 and false for 0.
@@ -127,23 +160,14 @@ func (f Fault) Validate() []*FieldError {
 	if k := f.ErrorKind; k != "" && k != ErrorTemporary && k != ErrorPermanent {
 		refuse("error_kind", "want %q or %q, got %q", ErrorTemporary, ErrorPermanent, k)
 	}
-	shares := []struct {
-		name  string
-		share Share
-	}{
-		{"error_rate", f.ErrorRate},
-		{"accept_then_drop", f.AcceptThenDrop},
-		{"unanswered", f.Unanswered},
-		{"undelivered", f.Undelivered},
-	}
-	for _, s := range shares {
+	for _, s := range f.shares() {
 		// Written so that NaN is refused too.
-		if !(s.share >= 0 && s.share <= 1) {
-			refuse(s.name, "want 0 to 1, got %v", float64(s.share))
+		if !(*s.share >= 0 && *s.share <= 1) {
+			refuse(s.name, "want 0 to 1, got %v", float64(*s.share))
 		}
-	}
-	if f.Channel == ChannelEmail && f.Undelivered > 0 {
-		refuse("undelivered", "mail has no receipts; this fault is for %q", ChannelSMS)
+		if f.Channel == ChannelEmail && *s.share > 0 && s.aboutReceipts() {
+			refuse(s.name, "mail has no receipts; this fault is for %q", ChannelSMS)
+		}
 	}
 	if f.Channel == ChannelEmail && f.ReceiptDelayMS != nil {
 		refuse("receipt_delay_ms", "mail has no receipts; this fault is for %q", ChannelSMS)
@@ -159,9 +183,11 @@ func decodeFault(body []byte) (Fault, []*FieldError) {
 	}
 	var f Fault
 	targets := map[string]any{
-		"channel": &f.Channel, "latency_ms": &f.LatencyMS, "error_rate": &f.ErrorRate, "error_kind": &f.ErrorKind,
-		"throttle": &f.Throttle, "accept_then_drop": &f.AcceptThenDrop, "unanswered": &f.Unanswered,
-		"undelivered": &f.Undelivered, "receipt_delay_ms": &f.ReceiptDelayMS,
+		"channel": &f.Channel, "latency_ms": &f.LatencyMS, "error_kind": &f.ErrorKind, "throttle": &f.Throttle,
+		"receipt_delay_ms": &f.ReceiptDelayMS,
+	}
+	for _, s := range f.shares() {
+		targets[s.name] = s.share
 	}
 	var wrong []*FieldError
 	for _, name := range slices.Sorted(maps.Keys(fields)) {

@@ -38,7 +38,8 @@ func TestFaultsAreValidated(t *testing.T) {
 	}{
 		{"nothing", `{"channel":"email"}`, "", ""},
 		{"everything", `{"channel":"sms","latency_ms":5,"error_rate":0.5,"error_kind":"permanent","throttle":10,
-			"accept_then_drop":0.1,"unanswered":0.1,"undelivered":1,"receipt_delay_ms":0}`, "", ""},
+			"accept_then_drop":0.1,"unanswered":0.1,"undelivered":1,"receipt_delay_ms":0,
+			"receipt_doubled":1,"receipt_early":true,"receipt_forged":0.5,"receipt_disordered":0}`, "", ""},
 		{"booleans", `{"channel":"sms","throttle":true,"accept_then_drop":true,"error_rate":false}`, "", ""},
 		{"no JSON", `{`, "body", "want one JSON object"},
 		{"list", `[]`, "body", "want one JSON object"},
@@ -54,6 +55,8 @@ func TestFaultsAreValidated(t *testing.T) {
 		{"negative throttle", `{"channel":"sms","throttle":-1}`, "throttle", "messages a second"},
 		{"kind", `{"channel":"sms","error_kind":"odd"}`, "error_kind", "permanent"},
 		{"receipt of a mail", `{"channel":"email","receipt_delay_ms":5}`, "receipt_delay_ms", "no receipts"},
+		{"doubled receipt of a mail", `{"channel":"email","receipt_doubled":1}`, "receipt_doubled", "no receipts"},
+		{"share of early receipts", `{"channel":"sms","receipt_early":2}`, "receipt_early", "want 0 to 1"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -13,7 +13,11 @@ type decision struct {
 	latency      time.Duration
 	outcome      Outcome
 	receiptDelay time.Duration
+	receipts     receiptTricks
 }
+
+// receiptTricks are what happens to the receipt of one message.
+type receiptTricks struct{ doubled, early, forged, disordered bool }
 
 // faults holds the fault of each channel.
 type faults struct {
@@ -83,6 +87,10 @@ func (f *faults) decide(channel string) decision {
 	}
 	if fault.ReceiptDelayMS != nil {
 		d.receiptDelay = time.Duration(*fault.ReceiptDelayMS) * time.Millisecond
+	}
+	d.receipts = receiptTricks{
+		doubled: f.hit(fault.ReceiptDoubled), early: f.hit(fault.ReceiptEarly),
+		forged: f.hit(fault.ReceiptForged), disordered: f.hit(fault.ReceiptDisordered),
 	}
 	limiter := f.throttle[channel]
 	switch {

@@ -217,10 +217,13 @@ func (l *ledger) key(e Entry) uint64 {
 }
 
 // reader reads the entries written so far, as JSON lines.
-func (l *ledger) reader() io.Reader {
+func (l *ledger) reader() io.Reader { return l.readerFrom(0) }
+
+// readerFrom reads the entries written so far from a place on, which must be the beginning of one.
+func (l *ledger) readerFrom(place int64) io.Reader {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return io.NewSectionReader(l.file, 0, l.size)
+	return io.NewSectionReader(l.file, place, l.size-place)
 }
 
 // counts returns a copy of the summary.

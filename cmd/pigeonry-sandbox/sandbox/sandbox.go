@@ -175,6 +175,17 @@ func (s *Sandbox) Entries() ([]Entry, error) {
 	return all, err
 }
 
+// EachEntry calls f with every entry from a place in the ledger on, and returns the place after the last: 0 is
+// the beginning, and what was returned before goes on from there.
+func (s *Sandbox) EachEntry(from int64, f func(Entry)) (int64, error) {
+	err := eachEntry(s.ledger.readerFrom(from), func(line []byte, e Entry) error {
+		from += int64(len(line))
+		f(e)
+		return nil
+	})
+	return from, err
+}
+
 // decide throws the dice for a message that has arrived and waits for as long as they say.
 func (s *Sandbox) decide(channel string) decision {
 	s.inFlight.Add(1)

@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 	"unicode/utf16"
@@ -241,5 +242,60 @@ func TestReceiptThatCannotBeStoredComesAgain(t *testing.T) {
 	}
 	if first, second := <-offered, <-offered; first != id || second != id {
 		t.Errorf("offered %s, then %s, want %s twice", first, second, id)
+	}
+}
+
+func TestReceiptsPlayTricks(t *testing.T) {
+	tests := []struct {
+		name  string
+		fault sandbox.Fault
+		want  []smpp.State
+	}{
+		{"doubled", sandbox.Fault{ReceiptDoubled: 1}, []smpp.State{smpp.StateDelivered, smpp.StateDelivered}},
+		{"forged", sandbox.Fault{ReceiptForged: 1}, []smpp.State{smpp.StateDelivered, smpp.StateUndeliverable}},
+		{"disordered", sandbox.Fault{ReceiptDisordered: 1}, []smpp.State{smpp.StateDelivered, smpp.StateEnroute}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, sandbox.Options{ReceiptDelay: -1})
+			session, receipts := dial(t, s)
+			test.fault.Channel = sandbox.ChannelSMS
+			if err := s.SetFault(test.fault); err != nil {
+				t.Fatal(err)
+			}
+			id, err := session.Submit(t.Context(), sms("8613800138000", 0, []byte("x")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []smpp.State
+			for range test.want {
+				r := awaitReceipt(t, receipts)
+				got = append(got, r.State)
+				if forged := r.State == smpp.StateUndeliverable; (r.ID == id) == forged {
+					t.Errorf("a receipt says %s for %s; the message is %s", r.State, r.ID, id)
+				}
+			}
+			slices.Sort(got)
+			slices.Sort(test.want)
+			if !slices.Equal(got, test.want) {
+				t.Errorf("receipts say %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReceiptComesBeforeTheAnswer(t *testing.T) {
+	s := start(t, sandbox.Options{ReceiptDelay: time.Hour})
+	session, receipts := dial(t, s)
+	if err := s.SetFault(sandbox.Fault{Channel: sandbox.ChannelSMS, ReceiptEarly: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Submit(t.Context(), sms("8613800138000", 0, []byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-receipts:
+	default:
+		t.Error("the answer came before the receipt")
 	}
 }

@@ -86,6 +86,9 @@ func (c *smsc) courier(systemID string) *courier {
 	return found
 }
 
+// earliness is how long the answer to a message waits so that its receipt comes before.
+const earliness = 50 * time.Millisecond
+
 // submit takes one submit_sm: a whole SMS or one part of a long one.
 func (c *smsc) submit(ctx context.Context, session *smpp.Session, m *smpp.ShortMessage) (string, smpp.Status) {
 	received := time.Now()
@@ -99,7 +102,13 @@ func (c *smsc) submit(ctx context.Context, session *smpp.Session, m *smpp.ShortM
 		c.sandbox.log.ErrorContext(ctx, "cannot witness an SMS", "error", err)
 		return "", smpp.StatusSysErr
 	}
+	if decision.receipts.early {
+		decision.receiptDelay = 0
+	}
 	c.scheduleReceipt(session, m, id, decision, received)
+	if decision.receipts.early {
+		time.Sleep(earliness)
+	}
 	if decision.outcome == OutcomeUnanswered {
 		session.Abort()
 	}
@@ -170,8 +179,26 @@ func (c *smsc) scheduleReceipt(session *smpp.Session, m *smpp.ShortMessage, id s
 		return
 	}
 	due := time.Now().Add(d.receiptDelay)
-	c.courier(session.SystemID()).schedule(&receipt{
-		due:     due,
-		message: smpp.NewReceipt(m, id, state, code, submitted, due),
-	})
+	c.schedule(session, due, smpp.NewReceipt(m, id, state, code, submitted, due))
+	if d.receipts.doubled {
+		c.schedule(session, due, smpp.NewReceipt(m, id, state, code, submitted, due))
+	}
+	c.playTricks(session, m, id, d.receipts, due)
+}
+
+// disorder is how long after the final receipt the one comes that says less, as if it had been held up.
+const disorder = 50 * time.Millisecond
+
+// playTricks sends the receipts that a provider should not send.
+func (c *smsc) playTricks(session *smpp.Session, m *smpp.ShortMessage, id string, tricks receiptTricks, due time.Time) {
+	if tricks.disordered {
+		c.schedule(session, due.Add(disorder), smpp.NewReceipt(m, id, smpp.StateEnroute, 0, due, due))
+	}
+	if tricks.forged {
+		c.schedule(session, due, smpp.NewReceipt(m, "F"+id, smpp.StateUndeliverable, 1, due, due))
+	}
+}
+
+func (c *smsc) schedule(session *smpp.Session, due time.Time, message *smpp.ShortMessage) {
+	c.courier(session.SystemID()).schedule(&receipt{due: due, message: message})
 }

@@ -35,7 +35,7 @@ func TestEmbeddedDefault(t *testing.T) {
 	}
 	want := settings.Settings{
 		Listen: "127.0.0.1:8080", PublicURL: "http://127.0.0.1:8080", DataDir: "./data",
-		DrainTimeout: 10 * time.Second, MaxAttempts: 5,
+		DrainTimeout: 10 * time.Second, MaxAttempts: 5, Roles: "api,worker,scheduler",
 		Store:        settings.Technology{Kind: "sqlite"},
 		Queue:        settings.Technology{Kind: "memory"},
 		Coordination: settings.Technology{Kind: "local"},

@@ -22,7 +22,8 @@ const (
 
 // beginList begins a transaction in which the planner reads an index in its order wherever there is one, see listQuery.
 const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off`
+	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off;
+	SET LOCAL max_parallel_workers_per_gather = 0`
 
 // List implements store.Messages.
 func (s *Store) List(ctx context.Context, account core.AccountID, f store.Filter) ([]core.Message, error) {
@@ -56,7 +57,7 @@ func list(ctx context.Context, tx pgx.Tx, q *listQuery, f store.Filter) ([]core.
 }
 
 // listOpen lists what is queued or being sent. No index knows that, as every message passes through both. Mostly the
-// account's newest messages are enough; else all that are in an envelope or wait for a time are looked up.
+// account's newest messages are enough; else all that are in an envelope or have an open timer are looked up.
 func listOpen(ctx context.Context, tx pgx.Tx, q *listQuery) ([]core.Message, error) {
 	messages, err := q.read(ctx, tx, q.recent())
 	if err != nil || len(messages) == q.limit {
@@ -186,10 +187,10 @@ func (q *listQuery) exceptions() string {
 		" AND e.status = " + q.numbers["status"] + " AND " + inRange("e"))
 }
 
-// open reads those of the messages that are in an envelope or wait for a time.
+// open reads those of the messages that are in an envelope or have an open timer.
 func (q *listQuery) open() string {
 	return q.through("SELECT DISTINCT o.id FROM (" +
-		"SELECT unnest(record_ids) FROM outbox UNION ALL SELECT unnest(record_ids) FROM message_timers) AS o(id) WHERE " + inRange("o"))
+		"SELECT unnest(record_ids) FROM outbox UNION ALL SELECT unnest(record_ids) FROM message_timers WHERE open) AS o(id) WHERE " + inRange("o") + " ORDER BY o.id DESC")
 }
 
 // through reads the messages that a query names as candidates, from the newest on until the page is full. LIMIT sees to
