@@ -76,6 +76,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "engines" {
 		return runEngines(ctx, args[1:], stdout, stderr)
 	}
+	if len(args) > 0 && args[0] == "chaos" {
+		return runChaos(ctx, args[1:], stdout, stderr)
+	}
 	o, measure, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

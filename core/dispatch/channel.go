@@ -88,13 +88,14 @@ func (ch *channel) gate(ctx context.Context) error {
 	}
 }
 
-// capacity is how many messages the connectors that can be used now may have in flight.
+// capacity is how many messages the connectors that can be used now may have in flight, and what their rates let pass
+// while a worker holds an envelope: more would only be taken from other gateways, and given back.
 func (ch *channel) capacity() int {
 	now := time.Now()
 	n := 0
 	for _, c := range ch.d.of(ch.name) {
 		if c.available(now) {
-			n += c.slots()
+			n += c.appetite()
 		}
 	}
 	return n

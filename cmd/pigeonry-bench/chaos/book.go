@@ -23,7 +23,8 @@ type note struct {
 
 	seen    int       // entries in the ledger
 	taken   int       // those that the provider took
-	told    int       // those of which a receipt says "delivered"
+	told    int       // those of which a receipt says "delivered", and whose id was answered
+	hinted  int       // those of which a receipt says "delivered", and whose id nobody was told
 	failed  int       // those of which a receipt says "undelivered"
 	attempt int       // the highest number of an attempt in an entry
 	first   time.Time // of the first entry
@@ -105,6 +106,8 @@ func (b *book) see(e *sandbox.Entry) bool {
 	case e.Channel != sandbox.ChannelSMS:
 	case e.Outcome == sandbox.OutcomeDelivered:
 		n.told++
+	case e.Outcome == sandbox.OutcomeUnanswered:
+		n.hinted++
 	case e.Outcome == sandbox.OutcomeUndelivered:
 		n.failed++
 	}

@@ -20,6 +20,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -53,6 +54,11 @@ type Options struct {
 	EveryMin, EveryMax time.Duration
 	// Brief shortens the faults that last, and leaves out what shows only in a long run.
 	Brief bool
+	// AtEnd checks once, when all faults have been injected, instead of after each.
+	AtEnd bool
+	// Patience is how long messages may take to reach a final state once the load rests; default 6 min: the
+	// longest lease, and the backoff of a message that was refused again and again.
+	Patience time.Duration
 	// Slack stretches the limits of recovery, for a machine that does something else as well; default 1.
 	Slack float64
 	// Settings go into the connectors of the gateway.
@@ -95,6 +101,9 @@ func (o *Options) complete() error {
 	if o.Slack == 0 {
 		o.Slack = 1
 	}
+	if o.Patience == 0 {
+		o.Patience = 6 * time.Minute
+	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
@@ -107,6 +116,9 @@ type run struct {
 	dice   *rand.Rand
 	began  time.Time
 	report *Report
+
+	reporting sync.Mutex
+	known     map[string]bool // violations that are in the report
 
 	stage   *stage
 	book    *book

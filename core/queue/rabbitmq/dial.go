@@ -76,9 +76,6 @@ func connect(ctx context.Context, network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		c.SetDeadline(deadline)
-	}
 	s := &socket{Conn: c}
 	s.shaking = context.AfterFunc(ctx, func() { c.Close() })
 	return s, nil

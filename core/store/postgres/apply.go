@@ -189,7 +189,7 @@ func readParts(ctx context.Context, tx pgx.Tx, found []arrival) (*partStates, er
 			continue
 		}
 		p.attempts[key] = nil
-		records, numbers = append(records, int64(key.record)), append(numbers, int32(key.attempt)) //nolint:gosec // a budget of hundreds
+		records, numbers = append(records, int64(key.record)), append(numbers, int32(key.attempt))
 	}
 	if len(records) == 0 {
 		return p, nil

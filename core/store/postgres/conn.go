@@ -24,6 +24,19 @@ func each(ctx context.Context, q querier, f func(*row) error, sql string, args .
 	if err != nil {
 		return err
 	}
+	return eachRow(rows, f)
+}
+
+// eachResult calls f for every row of the next result of a batch.
+func eachResult(results pgx.BatchResults, f func(*row) error) error {
+	rows, err := results.Query()
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, f)
+}
+
+func eachRow(rows pgx.Rows, f func(*row) error) error {
 	defer rows.Close()
 	for rows.Next() {
 		r := row{rows: rows, values: rows.RawValues()}

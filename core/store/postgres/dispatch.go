@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,23 +13,38 @@ import (
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
-// Load implements store.Dispatch.
+// Load implements store.Dispatch. The content comes by a statement of its own: both tables are read along their index.
 func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Message, error) {
-	found := make(map[core.RecordID]core.Message, len(records))
-	err := each(ctx, s.pool, func(r *row) error {
-		var m core.Message
-		readRecord(r, &m)
-		readContent(r, &m.Content)
+	stretches := runsOf(int64s(records))
+	found := make(map[core.RecordID]*core.Message, len(records))
+	batch := &pgx.Batch{}
+	batch.Queue("SELECT "+recordColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last",
+		stretches.first, stretches.last)
+	batch.Queue("SELECT c.id"+metadataColumn+contentColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_contents c ON c.id BETWEEN x.first AND x.last",
+		stretches.first, stretches.last)
+	results := s.pool.SendBatch(ctx, batch)
+	err := eachResult(results, func(r *row) error {
+		m := &core.Message{}
+		readRecord(r, m)
 		found[m.ID] = m
 		return nil
-	}, "SELECT "+recordColumns+contentColumns+fromRecords+`JOIN unnest($1::bigint[]) AS x(id) ON r.id = x.id`, int64s(records))
-	if err != nil {
+	})
+	if err == nil {
+		err = eachResult(results, func(r *row) error {
+			if m, ok := found[core.RecordID(r.int())]; ok {
+				readMetadata(r, m)
+				readContent(r, &m.Content)
+			}
+			return nil
+		})
+	}
+	if err = errors.Join(err, results.Close()); err != nil {
 		return nil, explain("load messages", err)
 	}
 	messages := make([]core.Message, 0, len(found))
 	for _, id := range records {
 		if m, ok := found[id]; ok {
-			messages = append(messages, m)
+			messages = append(messages, *m)
 		}
 	}
 	return messages, nil
@@ -50,63 +68,75 @@ func (s *Store) Claim(ctx context.Context, claims []store.Claim, now, lease time
 	return c.won, nil
 }
 
-// claimable is the condition under which a claim c of a message r is won.
-const claimable = `r.id = c.id AND r.status = 'queued' AND r.attempt = c.attempt - 1
+// claimable is the condition under which a claim of messages r that are in a stretch c is won.
+const claimable = `r.id BETWEEN c.first AND c.last AND r.status = 'queued' AND r.attempt = c.attempt - 1
 	AND (r.next_attempt_at IS NULL OR r.next_attempt_at <= c.now) AND (r.expire_at IS NULL OR r.expire_at > c.now)`
 
 // claimMessages makes attempts durable, each with its lease and the timer of the lease.
 const claimMessages = `WITH c AS (
-		SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[]) WITH ORDINALITY
-			AS c(id, attempt, connector, now, lease, n)),
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+			AS c(first, last, attempt, connector, now, lease)),
 	won AS (
 		UPDATE message_records r SET status = 'sending', attempt = c.attempt, started_at = c.now, updated_at = c.now,
 			lease_until = c.lease, wake_at = c.lease, connector = c.connector, next_attempt_at = NULL, outcome = NULL, finished_at = NULL,
 			provider_id = NULL, provider_ids = NULL, cost = NULL,
 			error_code = NULL, error_provider_code = NULL, error_message = NULL, error_fault = NULL
-		FROM c WHERE ` + claimable + ` RETURNING c.n, r.id, r.wake_at),
+		FROM c WHERE ` + claimable + ` RETURNING r.id, r.wake_at),
 	timers AS (
 		INSERT INTO message_timers (wake_at, record_ids) SELECT wake_at, array_agg(id) FROM won GROUP BY wake_at)
-	SELECT n FROM won`
+	SELECT id FROM won`
 
-// claimArrays are the parameters of claimMessages.
+// claimArrays are the parameters of claimMessages: stretches of messages that are claimed alike.
 type claimArrays struct {
-	ids        []int64
+	runs
 	attempts   []int32
 	connectors []string
 	nows       []time.Time
 	leases     []time.Time
-	won        []*bool
+
+	won map[int64]*bool // by message
 }
 
+// add puts a call's claims into stretches. A message that is claimed a second time cannot be won twice and is left out.
 func (a *claimArrays) add(c *claimCall) {
+	order := make([]int, len(c.claims))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(x, y int) int { return cmp.Compare(c.claims[x].Record, c.claims[y].Record) })
 	now, lease := *at(c.now), *at(c.lease)
-	for i := range c.claims {
+	var previous *store.Claim
+	for _, i := range order {
 		x := &c.claims[i]
-		a.ids, a.attempts = append(a.ids, int64(x.Record)), append(a.attempts, int32(x.Attempt)) //nolint:gosec // a budget of hundreds
-		a.connectors = append(a.connectors, string(x.Connector))
+		id := int64(x.Record)
+		if _, twice := a.won[id]; twice {
+			continue
+		}
+		a.won[id] = &c.won[i]
+		alike := previous != nil && previous.Attempt == x.Attempt && previous.Connector == x.Connector
+		previous = x
+		if alike && !a.runs.add(id) {
+			continue
+		} else if !alike {
+			a.first, a.last = append(a.first, id), append(a.last, id)
+		}
+		a.attempts, a.connectors = append(a.attempts, int32(x.Attempt)), append(a.connectors, string(x.Connector)) //nolint:gosec // a budget of hundreds
 		a.nows, a.leases = append(a.nows, now), append(a.leases, lease)
-		a.won = append(a.won, &c.won[i])
 	}
 }
 
-// repeated are the messages that are claimed for a further attempt.
-func (a *claimArrays) repeated() []int64 {
-	var ids []int64
-	for i := range a.ids {
-		if a.attempts[i] > 1 {
-			ids = append(ids, a.ids[i])
-		}
-	}
-	return ids
+// repeats says whether any message is claimed for a further attempt.
+func (a *claimArrays) repeats() bool {
+	return slices.ContainsFunc(a.attempts, func(n int32) bool { return n > 1 })
 }
 
 // claimAll runs calls of Claim in one statement.
 func (s *Store) claimAll(ctx context.Context, calls []claimCall) error {
-	var a claimArrays
+	a := claimArrays{won: map[int64]*bool{}}
 	for i := range calls {
 		a.add(&calls[i])
 	}
-	if ids := a.repeated(); len(ids) > 0 {
+	if a.repeats() {
 		return s.tx(ctx, "claim messages", func(tx pgx.Tx) error {
 			// The attempt before goes into the history. Where the claim is then lost, another one has put it there.
 			if err := archiveClaimable(ctx, tx, &a); err != nil {
@@ -127,9 +157,9 @@ func (a *claimArrays) claim(ctx context.Context, q querier) error {
 		*won = false
 	}
 	return each(ctx, q, func(r *row) error {
-		*a.won[r.int()-1] = true
+		*a.won[r.int()] = true
 		return nil
-	}, claimMessages, a.ids, a.attempts, a.connectors, a.nows, a.leases)
+	}, claimMessages, a.first, a.last, a.attempts, a.connectors, a.nows, a.leases)
 }
 
 // archiveClaimable locks the messages whose claim will be won and moves their attempts before into the history.
@@ -138,8 +168,8 @@ func archiveClaimable(ctx context.Context, tx pgx.Tx, a *claimArrays) error {
 	err := each(ctx, tx, func(r *row) error {
 		ids = append(ids, r.int())
 		return nil
-	}, `SELECT r.id FROM message_records r JOIN unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS c(id, attempt, now) ON `+claimable+`
-		WHERE c.attempt > 1 ORDER BY r.id FOR UPDATE OF r`, a.ids, a.attempts, a.nows)
+	}, `SELECT r.id FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[]) AS c(first, last, attempt, now) JOIN message_records r ON `+claimable+`
+		WHERE c.attempt > 1 ORDER BY r.id FOR UPDATE OF r`, a.first, a.last, a.attempts, a.nows)
 	if err != nil || len(ids) == 0 {
 		return err
 	}

@@ -71,19 +71,6 @@ func listOpen(ctx context.Context, tx pgx.Tx, q *listQuery) ([]core.Message, err
 	return q.read(ctx, tx, q.open())
 }
 
-// read returns the messages that a query selects as r. Their metadata is looked up one by one, for which LIMIT sees,
-// whatever the planner thinks of their number.
-func (q *listQuery) read(ctx context.Context, tx pgx.Tx, from string) ([]core.Message, error) {
-	var messages []core.Message
-	err := each(ctx, tx, func(r *row) error {
-		messages = append(messages, core.Message{})
-		readRecord(r, &messages[len(messages)-1])
-		return nil
-	}, "SELECT "+recordColumns+" FROM ("+from+") AS r LEFT JOIN LATERAL ("+
-		"SELECT metadata FROM message_contents WHERE id = r.id LIMIT 1) AS c ON true ORDER BY r.id DESC", q.args...)
-	return messages, err
-}
-
 // listQuery is the query for a filter: the account and the range of ids, of which the partitions follow, and what
 // else is asked of a message.
 //
@@ -141,6 +128,20 @@ func (q *listQuery) filter(column, operator string, value any, wanted bool) {
 	q.filters = append(q.filters, filter{column, column + " " + operator + " " + q.numbers[column]})
 }
 
+// read returns the messages that a query selects as r. Their metadata is looked up one by one, for which LIMIT sees,
+// whatever the planner thinks of their number.
+func (q *listQuery) read(ctx context.Context, tx pgx.Tx, from string) ([]core.Message, error) {
+	var messages []core.Message
+	err := each(ctx, tx, func(r *row) error {
+		messages = append(messages, core.Message{})
+		readRecord(r, &messages[len(messages)-1])
+		readMetadata(r, &messages[len(messages)-1])
+		return nil
+	}, "SELECT "+recordColumns+metadataColumn+" FROM ("+from+") AS r LEFT JOIN LATERAL ("+
+		"SELECT metadata FROM message_contents WHERE id = r.id LIMIT 1) AS c ON true ORDER BY r.id DESC", q.args...)
+	return messages, err
+}
+
 // inRange bounds the ids of a table.
 func inRange(table string) string { return table + ".id >= $1 AND " + table + ".id < $2" }
 
@@ -172,12 +173,12 @@ func limited(n int) string { return " LIMIT " + strconv.Itoa(n) }
 
 // direct reads the messages themselves.
 func (q *listQuery) direct(column string) string {
-	return "SELECT * FROM message_records r WHERE " + q.where(column) + " AND " + q.along(column) + limited(q.limit)
+	return "SELECT * FROM message_records r WHERE " + q.where(column) + " AND " + q.along(column) + limited(q.limit) //nolint:unqueryvet // read names them
 }
 
 // recent looks at the account's newest messages only.
 func (q *listQuery) recent() string {
-	return "SELECT * FROM (SELECT * FROM message_records r WHERE " + q.along("account_id") + limited(recentRows) + ") AS r WHERE " +
+	return "SELECT * FROM (SELECT * FROM message_records r WHERE " + q.along("account_id") + limited(recentRows) + ") AS r WHERE " + //nolint:unqueryvet // the same
 		q.where("account_id") + " ORDER BY r.id DESC" + limited(q.limit)
 }
 
@@ -196,6 +197,6 @@ func (q *listQuery) open() string {
 // through reads the messages that a query names as candidates, from the newest on until the page is full. LIMIT sees to
 // that they are looked up one by one.
 func (q *listQuery) through(candidates string) string {
-	return "SELECT r.* FROM (" + candidates + ") AS e CROSS JOIN LATERAL (SELECT * FROM message_records r WHERE r.id = e.id AND " +
+	return "SELECT r.* FROM (" + candidates + ") AS e CROSS JOIN LATERAL (SELECT * FROM message_records r WHERE r.id = e.id AND " + //nolint:unqueryvet // the same
 		q.where("") + " LIMIT 1) AS r ORDER BY e.id DESC" + limited(q.limit)
 }

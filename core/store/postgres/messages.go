@@ -20,8 +20,9 @@ func (s *Store) Message(ctx context.Context, account core.AccountID, id core.Rec
 	err := pgx.BeginTxFunc(ctx, s.pool, snapshot, func(tx pgx.Tx) error {
 		found, err := first(ctx, tx, func(r *row) {
 			readRecord(r, &m)
+			readMetadata(r, &m)
 			readContent(r, &m.Content)
-		}, "SELECT "+recordColumns+contentColumns+fromRecords+"WHERE r.id = $1 AND r.account_id = $2", int64(id), int64(account))
+		}, "SELECT "+recordColumns+metadataColumn+contentColumns+fromRecords+"WHERE r.id = $1 AND r.account_id = $2", int64(id), int64(account))
 		if err != nil || !found {
 			return notFoundUnless(found, "message", err)
 		}

@@ -10,11 +10,11 @@ import (
 
 // What is read of a message: the columns and their scanner are changed together.
 
-// recordColumns are those of readRecord, from message_records r and message_contents c.
+// recordColumns are those of readRecord, from message_records r.
 const recordColumns = `r.id, r.trace_id, r.account_id, r.batch_id, r.template_id, r.channel, r.priority,
 	r.recipient, r.recipient_given, r.pinned_connector, r.status, r.attempt, r.budget, r.connector, r.doubtful,
 	r.provider_id, r.segments, r.error_code, r.error_provider_code, r.error_message, r.error_fault,
-	r.next_attempt_at, r.expire_at, r.lease_until, r.created_at, r.updated_at, r.sent_at, c.metadata`
+	r.next_attempt_at, r.expire_at, r.lease_until, r.created_at, r.updated_at, r.sent_at`
 
 const fromRecords = ` FROM message_records r JOIN message_contents c ON c.id = r.id `
 
@@ -29,10 +29,14 @@ func readRecord(r *row, m *core.Message) {
 	m.Error = readError(r)
 	m.NextAttempt, m.ExpireAt, m.LeaseUntil = r.time(), r.time(), r.time()
 	m.CreatedAt, m.UpdatedAt, m.SentAt = r.time(), r.time(), r.time()
-	r.json(&m.Metadata)
 }
 
-// contentColumns follow recordColumns where the content is wanted.
+// metadataColumn is that of readMetadata. Metadata belong to the message and stand with its content.
+const metadataColumn = ", c.metadata"
+
+func readMetadata(r *row, m *core.Message) { r.json(&m.Metadata) }
+
+// contentColumns follow metadataColumn where the content is wanted.
 const contentColumns = `, c.subject, c.content, c.html, c.attributes, c.provider_template, c.attachments`
 
 func readContent(r *row, content *core.Content) {

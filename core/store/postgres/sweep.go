@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,8 +69,7 @@ func (w *waker) takeTimers(ctx context.Context, limit int) ([]int64, error) {
 
 // sort decides what becomes of those of the messages that are due. The others were done earlier, or have a later timer.
 func (w *waker) sort(ctx context.Context, ids []int64) error {
-	slices.Sort(ids)
-	ids = slices.Compact(ids) // a message may have several timers that are due
+	stretches := runsOf(ids) // in which a message with several timers is once
 	w.expired, w.wakes = map[core.Status][]int64{}, map[time.Time][]int64{}
 	return each(ctx, w.tx, func(r *row) error {
 		var l store.Lapsed
@@ -83,8 +81,9 @@ func (w *waker) sort(ctx context.Context, ids []int64) error {
 		r.json(&l.ProviderIDs)
 		w.add(&l)
 		return nil
-	}, "SELECT "+recordColumns+", r.started_at, r.provider_ids"+fromRecords+`JOIN unnest($1::bigint[]) AS x(id) ON r.id = x.id
-		WHERE r.wake_at <= $2 ORDER BY r.wake_at, r.id FOR UPDATE OF r`, ids, w.now)
+	}, "SELECT "+recordColumns+`, r.started_at, r.provider_ids
+		FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last
+		WHERE r.wake_at <= $3 ORDER BY r.wake_at, r.id FOR UPDATE OF r`, stretches.first, stretches.last, w.now)
 }
 
 func (w *waker) add(l *store.Lapsed) {

@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/store"
@@ -71,7 +74,7 @@ const recordMessages = `WITH t AS (
 		FROM unnest($21::bigint[], $22::text[], $23::smallint[], $24::smallint[]) AS x(n, provider_id, part, parts) JOIN done ON done.n = x.n
 		ORDER BY done.connector, x.provider_id, done.id, x.part
 		` + replaceRef + `)
-	SELECT n FROM done`
+	SELECT id FROM done`
 
 // replaceRef lets a provider that uses an id again mean the later attempt.
 const replaceRef = `ON CONFLICT (connector, provider_id, record_id) DO UPDATE
@@ -91,7 +94,6 @@ type recordArrays struct {
 	next, wake, started, finished, sent    []*time.Time
 	updated                                []time.Time
 	budgets                                []*int32
-	counted                                []*bool
 
 	refN           []int64
 	refID          []string
@@ -107,9 +109,14 @@ func (a *recordArrays) args() []any {
 	}
 }
 
-func (a *recordArrays) add(c *recordCall) {
+// add takes the transitions of a call that acceptedRuns leaves.
+func (a *recordArrays) add(c *recordCall, counted map[int64]*bool) {
 	for i := range c.transitions {
 		t := &c.transitions[i]
+		if isPlain(t) {
+			continue
+		}
+		counted[int64(t.Record)] = &c.counted[i]
 		a.ids, a.attempts = append(a.ids, int64(t.Record)), append(a.attempts, int32(t.Attempt)) //nolint:gosec // a budget of hundreds
 		a.statuses, a.outcomes = append(a.statuses, string(t.Status)), append(a.outcomes, orNull(string(t.Outcome)))
 		a.addError(t.Error)
@@ -118,7 +125,6 @@ func (a *recordArrays) add(c *recordCall) {
 		a.costs, a.doubtful = append(a.costs, orNull(t.Cost)), append(a.doubtful, t.Doubtful)
 		a.addTimes(t, c.now)
 		a.budgets = append(a.budgets, orNull(int32(t.Budget))) //nolint:gosec // attempts
-		a.counted = append(a.counted, &c.counted[i])
 	}
 }
 
@@ -171,7 +177,7 @@ func (a *recordArrays) addTimes(t *store.Transition, now time.Time) {
 	a.sent, a.updated = append(a.sent, at(sent)), append(a.updated, *at(now))
 }
 
-// recordAll runs calls of Record in one statement. A message that is in it twice is left to a statement for each: one
+// recordAll runs calls of Record together. A message that is in them twice is left to a transaction for each: one
 // statement changes a row only once.
 func (s *Store) recordAll(ctx context.Context, calls []recordCall) error {
 	for _, part := range apart(calls) {
@@ -182,25 +188,42 @@ func (s *Store) recordAll(ctx context.Context, calls []recordCall) error {
 	return nil
 }
 
+// recordApart writes what went well in stretches and the rest one by one, in one transaction.
 func (s *Store) recordApart(ctx context.Context, calls []recordCall) error {
-	var a recordArrays
+	counted := map[int64]*bool{}
+	var plain acceptedRuns
+	var rest recordArrays
 	for i := range calls {
-		a.add(&calls[i])
+		plain.add(&calls[i], counted)
+		rest.add(&calls[i], counted)
 	}
-	run := func() error {
-		for _, counted := range a.counted {
-			*counted = false
-		}
-		return each(ctx, s.pool, func(r *row) error {
-			*a.counted[r.int()-1] = true
-			return nil
-		}, recordMessages, a.args()...)
+	batch := &pgx.Batch{}
+	if len(plain.first) > 0 {
+		batch.Queue(recordAccepted, plain.args()...)
 	}
-	err := run()
+	if len(rest.ids) > 0 {
+		batch.Queue(recordMessages, rest.args()...)
+	}
+	err := s.runRecords(ctx, batch, counted)
 	for n := 1; worthRepeating(err) && n < attempts; n++ {
-		err = run()
+		err = s.runRecords(ctx, batch, counted)
 	}
 	return err
+}
+
+func (s *Store) runRecords(ctx context.Context, batch *pgx.Batch, counted map[int64]*bool) error {
+	for _, c := range counted {
+		*c = false
+	}
+	results := s.pool.SendBatch(ctx, batch)
+	var err error
+	for range batch.Len() {
+		err = errors.Join(err, eachResult(results, func(r *row) error {
+			*counted[r.int()] = true
+			return nil
+		}))
+	}
+	return errors.Join(err, results.Close())
 }
 
 // apart splits calls so that no part has a message twice, and keeps their order.

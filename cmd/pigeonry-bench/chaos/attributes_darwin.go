@@ -1,0 +1,6 @@
+package chaos
+
+import "syscall"
+
+// attributes give a process a group of its own, so that Ctrl-C in a terminal reaches us and not it.
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
