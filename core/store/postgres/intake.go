@@ -117,7 +117,7 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	return setTimers(ctx, tx, in.wakes)
+	return setTimers(ctx, tx, false, in.wakes)
 }
 
 // saveKeys remembers the keys of submissions and returns for each nil or store.ErrKeyTaken. Of two with one key the

@@ -199,7 +199,7 @@ func queueAgain(ctx context.Context, tx pgx.Tx, id core.RecordID, budget int, no
 	if err != nil || wake.IsZero() {
 		return err
 	}
-	return setTimers(ctx, tx, map[time.Time][]int64{wake: {int64(id)}})
+	return setTimers(ctx, tx, false, map[time.Time][]int64{wake: {int64(id)}})
 }
 
 // refuseRetry says why a message cannot have another round, nil if it can.

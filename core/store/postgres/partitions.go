@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,6 +53,22 @@ func partitionedTables() []partitioned {
 type partitions struct {
 	pool *pgxpool.Pool
 	o    Options
+
+	mu   sync.Mutex
+	kept time.Time // when they were last looked after
+}
+
+// due says whether it is time to look after the partitions: to find out that a day must be kept may read all of it.
+func (p *partitions) due(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return now.Sub(p.kept) >= time.Hour
+}
+
+func (p *partitions) done(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.kept = now
 }
 
 // ensure makes the partitions of today and the next days. Gateways may do so at once.
@@ -192,13 +208,4 @@ func (p *partitions) hasOpen(ctx context.Context, q querier, date time.Time, kno
 	_, err := first(ctx, q, func(r *row) { open = r.bool() }, fmt.Sprintf(
 		"SELECT EXISTS (SELECT FROM %s WHERE status IN ('scheduled', 'queued', 'sending', 'uncertain'))", records.name(date)))
 	return open, explain("look for messages that are not done", err)
-}
-
-// tables lists the partitioned tables, for tests and people.
-func tables() string {
-	var names []string
-	for _, t := range partitionedTables() {
-		names = append(names, t.table)
-	}
-	return strings.Join(names, ", ")
 }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"crypto/rand"
+	"flag"
 	"log/slog"
 	"net/url"
 	"os"
@@ -18,7 +19,13 @@ import (
 	"github.com/pigeonry/pigeonry/core/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Each step of the model is several round trips; the embedded store takes the full number.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // server is the URL of the server that the tests make their databases on.
 func server(t testing.TB) string {
@@ -49,15 +56,21 @@ func on(t testing.TB, server, database string) string {
 // sql runs a statement on a connection of its own.
 func sql(t testing.TB, url, statement string) {
 	t.Helper()
+	if err := run(t, url, statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+}
+
+func run(t testing.TB, url, statement string) error {
+	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
+	_, err = conn.Exec(ctx, statement)
+	return err
 }
 
 // emptyDatabase makes a database without tables, which goes with the test.
@@ -141,6 +154,11 @@ func TestStore(t *testing.T) {
 			x.Helper()
 			at, _ := urls.Load(s)
 			return remember(open(x, at.(string)), at.(string)) //nolint:forcetypeassert // stored above
+		},
+		Exec: func(x *testing.T, s store.Store, statement string) error {
+			x.Helper()
+			at, _ := urls.Load(s)
+			return run(x, at.(string), statement) //nolint:forcetypeassert // stored above
 		},
 	})
 }

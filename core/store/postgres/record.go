@@ -108,7 +108,8 @@ func archive(ctx context.Context, q querier, ids []int64) error {
 }
 
 // setTimers makes the sweep look at messages when each is due: those of a time share rows of timerSize.
-func setTimers(ctx context.Context, q querier, wakes map[time.Time][]int64) error {
+// Open ones are for messages that are in no envelope although they are queued or being sent.
+func setTimers(ctx context.Context, q querier, open bool, wakes map[time.Time][]int64) error {
 	const timerSize = 100
 	var times []time.Time
 	var texts []string
@@ -120,7 +121,7 @@ func setTimers(ctx context.Context, q querier, wakes map[time.Time][]int64) erro
 	if len(times) == 0 {
 		return nil
 	}
-	_, err := exec(ctx, q, "INSERT INTO message_timers (wake_at, record_ids) SELECT w, r::bigint[] FROM unnest($1::timestamptz[], $2::text[]) AS t(w, r)",
-		times, texts)
+	_, err := exec(ctx, q, "INSERT INTO message_timers (wake_at, record_ids, open) SELECT w, r::bigint[], $3 FROM unnest($1::timestamptz[], $2::text[]) AS t(w, r)",
+		times, texts, open)
 	return err
 }

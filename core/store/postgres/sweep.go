@@ -44,8 +44,8 @@ type waker struct {
 	pack    packer
 	queued  []int64 // to be queued
 	expired map[core.Status][]int64
-	leased  []int64 // to be leased anew
-	wakes   map[time.Time][]int64
+	leased  []int64               // to be leased anew
+	wakes   map[time.Time][]int64 // when those that are queued expire
 	woken   store.Woken
 }
 
@@ -122,14 +122,16 @@ func (w *waker) write(ctx context.Context) error {
 		}
 	}
 	if len(w.leased) > 0 {
-		w.wakes[w.lease] = append(w.wakes[w.lease], w.leased...)
+		if err := setTimers(ctx, w.tx, true, map[time.Time][]int64{w.lease: w.leased}); err != nil {
+			return err
+		}
 		_, err := exec(ctx, w.tx, `UPDATE message_records SET wake_at = $1::timestamptz, lease_until = CASE WHEN status = 'sending' THEN $1::timestamptz END WHERE id = ANY($2)`,
 			w.lease, w.leased)
 		if err != nil {
 			return err
 		}
 	}
-	return setTimers(ctx, w.tx, w.wakes)
+	return setTimers(ctx, w.tx, false, w.wakes)
 }
 
 // queue makes messages whose time has come wait for nothing but the queue.
@@ -177,7 +179,7 @@ func (s *Store) Oldest(ctx context.Context, now time.Time) (time.Time, bool, err
 
 // Purge implements store.Sweep. It also makes partitions ahead and drops those past their retention.
 func (s *Store) Purge(ctx context.Context, now, unmatchedBefore time.Time, limit int) (int, error) {
-	if err := s.keepPartitions(ctx); err != nil {
+	if err := s.keepPartitions(ctx, now); err != nil {
 		return 0, err
 	}
 	if err := s.rematch(ctx, now); err != nil {
@@ -193,11 +195,17 @@ func (s *Store) Purge(ctx context.Context, now, unmatchedBefore time.Time, limit
 	return keys + receipts, explain("purge", err)
 }
 
-// keepPartitions makes and drops partitions. A table that is busy is tried again by the next purge.
-func (s *Store) keepPartitions(ctx context.Context) error {
+// keepPartitions makes and drops partitions once an hour. A table that is busy is tried again by the next purge.
+func (s *Store) keepPartitions(ctx context.Context, now time.Time) error {
+	if !s.partitions.due(now) {
+		return nil
+	}
 	err := s.partitions.ensure(ctx)
 	if err == nil {
 		_, err = s.partitions.drop(ctx)
+	}
+	if err == nil {
+		s.partitions.done(now)
 	}
 	if isCode(err, codeLockTimeout) {
 		s.logger.WarnContext(ctx, "postgres: partitions are left for later, as a table is busy", "error", err)

@@ -37,7 +37,8 @@ func (s *Store) Record(ctx context.Context, transitions []store.Transition, now 
 	}
 	applied, err := s.matchWaiting(ctx, transitions, c.counted, now)
 	if err != nil {
-		return nil, nil, err
+		// What was recorded stays recorded; the purge looks for waiting receipts again.
+		s.logger.WarnContext(ctx, "postgres: receipts that wait are matched later", "error", err)
 	}
 	return c.counted, applied, nil
 }

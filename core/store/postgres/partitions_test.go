@@ -1,0 +1,127 @@
+package postgres_test
+
+import (
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+	"github.com/pigeonry/pigeonry/core/store/postgres"
+)
+
+// dated is a store whose clock stands at a time, and which keeps messages for thirty days.
+func dated(t *testing.T, at string, now time.Time) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), postgres.Options{
+		URL: at, Keep: 30 * 24 * time.Hour, Now: func() time.Time { return now }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// accept takes in one message made at a time and returns its id.
+func accept(t *testing.T, s *postgres.Store, account core.AccountID, made, notBefore time.Time) core.RecordID {
+	t.Helper()
+	id, err := s.ReserveIDs(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := core.Message{
+		ID: id, TraceID: core.NewTraceID(id, 1), Account: account, Channel: "sms", Recipient: "+8613800000001", Budget: 5,
+		CreatedAt: made, NextAttempt: notBefore,
+	}
+	if _, _, err := s.Accept(t.Context(), []store.Submission{{Account: account, Messages: []core.Message{m}}}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func purge(t *testing.T, s *postgres.Store, now time.Time) {
+	t.Helper()
+	if _, err := s.Purge(t.Context(), now, now.Add(-72*time.Hour), 1000); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A day past its retention goes as a whole, unless one of its messages is not done.
+func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
+	at := emptyDatabase(t)
+	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	second := first.AddDate(0, 0, 1)
+
+	s := dated(t, at, first)
+	account, err := s.EnsureAccount(t.Context(), core.Account{Name: "acme", CreatedAt: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := accept(t, s, account.ID, first, time.Time{})
+	if _, err := s.Cancel(t.Context(), account.ID, store.Target{Record: done}, first); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+
+	s = dated(t, at, second)
+	waiting := accept(t, s, account.ID, second, second.AddDate(0, 6, 0))
+	purge(t, s, second)
+	if _, _, err := s.Message(t.Context(), account.ID, done); err != nil {
+		t.Errorf("a message within its retention: %v", err)
+	}
+	closeStore(t, s)
+
+	late := second.AddDate(0, 0, 40)
+	s = dated(t, at, late)
+	defer closeStore(t, s)
+	purge(t, s, late)
+	if _, _, err := s.Message(t.Context(), account.ID, done); core.KindOf(err) != core.KindNotFound {
+		t.Errorf("a message past its retention: %v", err)
+	}
+	if _, _, err := s.Message(t.Context(), account.ID, waiting); err != nil {
+		t.Errorf("a message that still waits: %v", err)
+	}
+	if _, err := s.Cancel(t.Context(), account.ID, store.Target{Record: waiting}, late); err != nil {
+		t.Fatal(err)
+	}
+	purge(t, s, late.Add(time.Hour))
+	if _, _, err := s.Message(t.Context(), account.ID, waiting); core.KindOf(err) != core.KindNotFound {
+		t.Errorf("a message that was done at last: %v", err)
+	}
+}
+
+// Gateways that start at the same time on an empty database make its schema once, and never the same ids.
+func TestGatewaysStartTogether(t *testing.T) {
+	at := emptyDatabase(t)
+	const gateways, rounds, size = 4, 20, 1000
+	var mu sync.Mutex
+	taken := map[core.RecordID]bool{}
+	var wg sync.WaitGroup
+	for range gateways {
+		wg.Go(func() {
+			s, err := postgres.Open(t.Context(), postgres.Options{URL: at, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer closeStore(t, s)
+			for range rounds {
+				first, err := s.ReserveIDs(t.Context(), size)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for i := range core.RecordID(size) {
+					if taken[first+i] {
+						t.Errorf("id %d was given out twice", first+i)
+					}
+					taken[first+i] = true
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+}
