@@ -109,5 +109,6 @@ log {
 }
 
 retention {
-  traces = "7d"
+  messages = "90d" # by whole days; 0: for ever
+  traces   = "7d"
 }

@@ -91,7 +91,7 @@ func databasePath(s *settings.Settings) string { return filepath.Join(s.DataDir,
 func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
 	switch s.Store.Kind {
 	case "sqlite":
-		db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s), Exclusive: true})
+		db, err := sqlite.Open(ctx, sqlite.Options{Path: databasePath(s), Exclusive: true, Keep: s.Retention.Messages})
 		if err != nil {
 			return err
 		}

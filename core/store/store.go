@@ -178,7 +178,8 @@ type Sweep interface {
 	// age alarm, or false.
 	Oldest(ctx context.Context, now time.Time) (time.Time, bool, error)
 	// Purge removes up to limit things that outlived their time: idempotency keys, unmatched receipts
-	// received before unmatchedBefore. It returns how many went.
+	// received before unmatchedBefore, and messages that are done, where the store was told how long to keep
+	// them. It returns how many went; 0 can mean that whole days went at once.
 	Purge(ctx context.Context, now, unmatchedBefore time.Time, limit int) (int, error)
 }
 

@@ -45,7 +45,7 @@ func TestEmbeddedDefault(t *testing.T) {
 			CoreSize: 20, MaxSize: 100, ScaleUpThreshold: 0.8, ScaleDownThreshold: 0.2, QueueSize: 1000,
 		}},
 		Log:       settings.Log{Level: slog.LevelInfo, Format: "text"},
-		Retention: settings.Retention{Traces: 7 * 24 * time.Hour, Receipts: 3 * 24 * time.Hour},
+		Retention: settings.Retention{Messages: 90 * 24 * time.Hour, Traces: 7 * 24 * time.Hour, Receipts: 3 * 24 * time.Hour},
 	}
 	if diff := differences(want, *s); diff != "" {
 		t.Error(diff)

@@ -166,6 +166,7 @@ func defaults(executable string) map[string]any {
 		"plugins.dir":                                     pluginsDir(executable),
 		"log.level":                                       slog.LevelInfo,
 		"log.format":                                      "text",
+		"retention.messages":                              90 * day,
 		"retention.traces":                                7 * day,
 		"retention.receipts":                              3 * day,
 	}

@@ -91,7 +91,7 @@ func (a *acceptedRuns) begin(t *store.Transition, now time.Time) {
 		finished = now
 	}
 	a.first, a.last = append(a.first, int64(t.Record)), append(a.last, int64(t.Record))
-	a.attempts, a.segments = append(a.attempts, int32(t.Attempt)), append(a.segments, int32(t.Segments)) //nolint:gosec // small numbers
+	a.attempts, a.segments = append(a.attempts, int32(t.Attempt)), append(a.segments, int32(t.Segments))
 	a.costs, a.expects = append(a.costs, orNull(t.Cost)), append(a.expects, t.ExpectReceipts)
 	a.started, a.finished, a.updated = append(a.started, at(t.StartedAt)), append(a.finished, at(finished)), append(a.updated, at(now))
 	a.ids = append(a.ids, nil)

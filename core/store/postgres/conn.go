@@ -88,11 +88,11 @@ func (r *row) int() int64 {
 	case 0:
 		return 0
 	case 2:
-		return int64(int16(binary.BigEndian.Uint16(b))) //nolint:gosec // two's complement
+		return int64(int16(binary.BigEndian.Uint16(b)))
 	case 4:
-		return int64(int32(binary.BigEndian.Uint32(b))) //nolint:gosec // two's complement
+		return int64(int32(binary.BigEndian.Uint32(b)))
 	case 8:
-		return int64(binary.BigEndian.Uint64(b)) //nolint:gosec // two's complement
+		return int64(binary.BigEndian.Uint64(b))
 	default:
 		r.fail("a number of %d bytes", len(b))
 		return 0
@@ -116,7 +116,7 @@ func (r *row) time() time.Time {
 	if len(b) != 8 {
 		return time.Time{}
 	}
-	return time.UnixMicro(int64(binary.BigEndian.Uint64(b)) + epoch).UTC() //nolint:gosec // two's complement
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(b)) + epoch).UTC()
 }
 
 // ids reads a bigint[] and appends it to a list. The format: dimensions, flags, type, length, lower bound, then
@@ -128,7 +128,7 @@ func (r *row) ids(list []int64) []int64 {
 		return list // NULL or empty
 	}
 	for b = b[header:]; len(b) >= element; b = b[element:] {
-		list = append(list, int64(binary.BigEndian.Uint64(b[4:]))) //nolint:gosec // two's complement
+		list = append(list, int64(binary.BigEndian.Uint64(b[4:])))
 	}
 	return list
 }

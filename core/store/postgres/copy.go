@@ -29,12 +29,12 @@ func newCopyRows(room int) *copyRows {
 // row begins a row.
 func (c *copyRows) row(columns int) *copyRows {
 	c.count++
-	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns)) //nolint:gosec // a few dozen
+	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns))
 	return c
 }
 
 // length begins a value.
-func (c *copyRows) length(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) } //nolint:gosec // below 1 GiB
+func (c *copyRows) length(n int) { c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(n)) }
 
 func (c *copyRows) null() *copyRows {
 	c.buf = append(c.buf, 0xff, 0xff, 0xff, 0xff)
@@ -44,7 +44,7 @@ func (c *copyRows) null() *copyRows {
 // int8 writes a bigint.
 func (c *copyRows) int8(v int64) *copyRows {
 	c.length(8)
-	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v)) //nolint:gosec // two's complement
+	c.buf = binary.BigEndian.AppendUint64(c.buf, uint64(v))
 	return c
 }
 
@@ -59,7 +59,7 @@ func (c *copyRows) int8OrNull(v int64) *copyRows {
 // int4 writes an integer.
 func (c *copyRows) int4(v int) *copyRows {
 	c.length(4)
-	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(v)) //nolint:gosec // two's complement
+	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(v))
 	return c
 }
 
@@ -74,7 +74,7 @@ func (c *copyRows) int4OrNull(v int) *copyRows {
 // int2 writes a smallint.
 func (c *copyRows) int2(v int) *copyRows {
 	c.length(2)
-	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(v)) //nolint:gosec // two's complement
+	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(v))
 	return c
 }
 

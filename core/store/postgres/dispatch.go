@@ -74,7 +74,7 @@ const claimable = `r.id BETWEEN c.first AND c.last AND r.status = 'queued' AND r
 
 // claimMessages makes attempts durable, each with its lease and the timer of the lease.
 const claimMessages = `WITH c AS (
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::timestamptz[], $6::timestamptz[])
+		SELECT first, last, attempt, connector, now, lease FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::timestamptz[], $6::timestamptz[])
 			AS c(first, last, attempt, connector, now, lease)),
 	won AS (
 		UPDATE message_records r SET status = 'sending', attempt = c.attempt, started_at = c.now, updated_at = c.now,
@@ -120,7 +120,7 @@ func (a *claimArrays) add(c *claimCall) {
 		} else if !alike {
 			a.first, a.last = append(a.first, id), append(a.last, id)
 		}
-		a.attempts, a.connectors = append(a.attempts, int32(x.Attempt)), append(a.connectors, string(x.Connector)) //nolint:gosec // a budget of hundreds
+		a.attempts, a.connectors = append(a.attempts, int32(x.Attempt)), append(a.connectors, string(x.Connector))
 		a.nows, a.leases = append(a.nows, now), append(a.leases, lease)
 	}
 }

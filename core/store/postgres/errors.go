@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,15 +88,7 @@ func isNetwork(err error) bool {
 // isCode says whether the server answered with a code.
 func isCode(err error, codes ...string) bool {
 	server, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if server.Code == code {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, server.Code)
 }
 
 // worthRepeating says that the transaction surely changed nothing and may succeed at once: it lost against another.

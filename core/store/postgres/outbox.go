@@ -86,7 +86,7 @@ func (s *Store) Unpublished(ctx context.Context, generation int64, before time.T
 		envelopes = append(envelopes, e)
 		return nil
 	}, `SELECT id, channel, lane, record_ids FROM (
-			SELECT * FROM outbox WHERE generation < $1 AND id > $2 UNION ALL SELECT * FROM outbox WHERE generation > $1 AND id > $2) AS o
+			SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation < $1 AND id > $2 UNION ALL SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation > $1 AND id > $2) AS o
 		WHERE created_at < $3 ORDER BY id LIMIT $4`, generation, after, at(before), limit)
 	return envelopes, explain("read the outbox", err)
 }

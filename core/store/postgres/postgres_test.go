@@ -153,12 +153,12 @@ func TestStore(t *testing.T) {
 		Another: func(x *testing.T, s store.Store) store.Store {
 			x.Helper()
 			at, _ := urls.Load(s)
-			return remember(open(x, at.(string)), at.(string)) //nolint:forcetypeassert // stored above
+			return remember(open(x, at.(string)), at.(string))
 		},
 		Exec: func(x *testing.T, s store.Store, statement string) error {
 			x.Helper()
 			at, _ := urls.Load(s)
-			return run(x, at.(string), statement) //nolint:forcetypeassert // stored above
+			return run(x, at.(string), statement)
 		},
 	})
 }

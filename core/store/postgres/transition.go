@@ -47,7 +47,8 @@ func (s *Store) Record(ctx context.Context, transitions []store.Transition, now 
 // ids of those ($21 to $24), and sets timers. A queued message without a time is due at once: it is in no envelope,
 // so only the sweep finds it. An uncertain one without a time is left to people.
 const recordMessages = `WITH t AS (
-		SELECT * FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+		SELECT id, attempt, status, outcome, error_code, error_provider_code, error_message, error_fault, provider_id, provider_ids,
+			segments, cost, doubtful, next_attempt_at, wake_at, started_at, finished_at, sent_at, updated_at, budget, n FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
 			$9::text[], $10::text[], $11::int[], $12::text[], $13::bool[], $14::timestamptz[], $15::timestamptz[],
 			$16::timestamptz[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::int[]) WITH ORDINALITY
 			AS t(id, attempt, status, outcome, error_code, error_provider_code, error_message, error_fault,
@@ -118,14 +119,14 @@ func (a *recordArrays) add(c *recordCall, counted map[int64]*bool) {
 			continue
 		}
 		counted[int64(t.Record)] = &c.counted[i]
-		a.ids, a.attempts = append(a.ids, int64(t.Record)), append(a.attempts, int32(t.Attempt)) //nolint:gosec // a budget of hundreds
+		a.ids, a.attempts = append(a.ids, int64(t.Record)), append(a.attempts, int32(t.Attempt))
 		a.statuses, a.outcomes = append(a.statuses, string(t.Status)), append(a.outcomes, orNull(string(t.Outcome)))
 		a.addError(t.Error)
 		a.addProviderIDs(t)
-		a.segments = append(a.segments, orNull(int32(t.Segments))) //nolint:gosec // parts of a text
+		a.segments = append(a.segments, orNull(int32(t.Segments)))
 		a.costs, a.doubtful = append(a.costs, orNull(t.Cost)), append(a.doubtful, t.Doubtful)
 		a.addTimes(t, c.now)
-		a.budgets = append(a.budgets, orNull(int32(t.Budget))) //nolint:gosec // attempts
+		a.budgets = append(a.budgets, orNull(int32(t.Budget)))
 	}
 }
 
@@ -152,7 +153,7 @@ func (a *recordArrays) addProviderIDs(t *store.Transition) {
 	}
 	for i, id := range t.ProviderIDs {
 		a.refN, a.refID = append(a.refN, int64(len(a.ids))), append(a.refID, id)
-		a.refPart, a.refOf = append(a.refPart, int16(i+1)), append(a.refOf, int16(len(t.ProviderIDs))) //nolint:gosec // parts of a text
+		a.refPart, a.refOf = append(a.refPart, int16(i+1)), append(a.refOf, int16(len(t.ProviderIDs)))
 	}
 }
 

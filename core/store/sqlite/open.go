@@ -44,6 +44,8 @@ type Options struct {
 	// Without it the file may be opened beside a running gateway, by a command that reads or makes a key;
 	// such a store takes in no messages.
 	Exclusive bool
+	// Keep is how long messages are kept; 0: for ever.
+	Keep time.Duration
 	// Now is the clock that ids are made from; default time.Now.
 	Now func() time.Time
 }
@@ -55,6 +57,7 @@ type Store struct {
 	writer  *writer
 	readers *sqlitex.Pool
 	blocks  blocks // only the writer's
+	keep    time.Duration
 	close   func() error
 }
 
@@ -67,7 +70,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the folder of the database: %w", err)
 	}
-	s := &Store{}
+	s := &Store{keep: o.Keep}
 	s.close = sync.OnceValue(s.end)
 	defer func() {
 		if err != nil {

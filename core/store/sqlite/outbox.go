@@ -112,7 +112,7 @@ func (s *Store) Unpublished(ctx context.Context, generation int64, before time.T
 	var envelopes []core.Envelope
 	err := s.read(ctx, "read the outbox", func(c conn) error {
 		return c.prepare(`SELECT id, channel, lane, record_ids FROM (
-				SELECT * FROM outbox WHERE generation < ?1 AND id > ?2 UNION ALL SELECT * FROM outbox WHERE generation > ?1 AND id > ?2)
+				SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation < ?1 AND id > ?2 UNION ALL SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation > ?1 AND id > ?2)
 			WHERE created_at < ?3 ORDER BY id LIMIT ?4`).
 			int(generation).int(after).time(before).int(int64(limit)).each(func(r *row) error {
 			e := core.Envelope{ID: r.int(), Channel: r.text(), Lane: core.Lane(r.int())}

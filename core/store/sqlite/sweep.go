@@ -131,7 +131,12 @@ func (s *Store) Purge(ctx context.Context, now, unmatchedBefore time.Time, limit
 		receipts, err := c.prepare(`DELETE FROM receipts WHERE id IN (
 			SELECT id FROM receipts WHERE matched = 0 AND received_at < ? ORDER BY received_at LIMIT ?)`).
 			time(unmatchedBefore).int(int64(limit - keys)).run()
+		if err != nil {
+			return err
+		}
 		purged = keys + receipts
+		messages, err := s.purgeMessages(c, now, limit-purged)
+		purged += messages
 		return err
 	})
 	return purged, err
