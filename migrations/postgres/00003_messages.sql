@@ -10,8 +10,8 @@ INSERT INTO id_blocks (next) VALUES (1);
 -- One row per message: what it is and where it stands. The row is rewritten two to four times in a message's
 -- life, so what never changes and is wide lives in message_contents, and no column that changes is in an
 -- index, not even in an index's condition: then PostgreSQL writes the new version beside the old one and
--- touches no index at all (HOT), for which every partition keeps more than half of its pages free (fillfactor):
--- as much as it holds when it is new, and a bit for what an attempt adds.
+-- touches no index at all (HOT). Every partition keeps room for that (fillfactor): a message is claimed and recorded
+-- before PostgreSQL may forget what the row was before, so a page must hold three versions of each.
 -- What would need such an index has a table of its own: message_timers, message_exceptions, outbox.
 CREATE TABLE message_records (
     id                  bigint NOT NULL,
@@ -178,7 +178,7 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX idempotency_keys_expiry ON idempotency_keys (expires_at);
 
 -- Partitions hold a day each; these hold what fits in none.
-CREATE TABLE message_records_default PARTITION OF message_records DEFAULT WITH (fillfactor = 40);
+CREATE TABLE message_records_default PARTITION OF message_records DEFAULT WITH (fillfactor = 27);
 CREATE TABLE message_contents_default PARTITION OF message_contents DEFAULT;
 CREATE TABLE message_exceptions_default PARTITION OF message_exceptions DEFAULT;
 CREATE TABLE message_attempts_default PARTITION OF message_attempts DEFAULT;

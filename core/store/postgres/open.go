@@ -81,6 +81,8 @@ func open(ctx context.Context, o Options, prepare func(context.Context, *pgxpool
 	if err := prepare(ctx, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))
 	}
+	// Changes of the schema may take their time; from here on nothing does.
+	config.ConnConfig.DialFunc, config.PingTimeout = dial, pingTimeout
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))

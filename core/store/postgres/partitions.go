@@ -45,7 +45,7 @@ func partitionedTables() []partitioned {
 		{table: "receipts", byDate: true, keep: references},
 		{table: "inbound_messages", byDate: true, keep: messages},
 		// Last: while a day of this one is kept, its messages are there.
-		{table: "message_records", storage: " WITH (fillfactor = 40)", keep: messages},
+		{table: "message_records", storage: " WITH (fillfactor = 27)", keep: messages},
 	}
 }
 
