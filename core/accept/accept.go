@@ -115,6 +115,8 @@ type Options struct {
 	Logger  *slog.Logger
 	// Budget is how many attempts a message has; default core.DefaultBudget.
 	Budget int
+	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once.
+	Groups int
 	// KeyTTL is how long an idempotency key is remembered; default 24 h.
 	KeyTTL time.Duration
 	// MaxSegments bounds the parts of an SMS; default 10.
@@ -139,7 +141,7 @@ func New(o Options) *Service {
 	if o.MaxSegments == 0 {
 		o.MaxSegments = 10
 	}
-	return &Service{o: o, keys: NewKeys(o.Intake), committer: startCommitter(o.Intake, o.Publish)}
+	return &Service{o: o, keys: NewKeys(o.Intake), committer: startCommitter(o.Intake, max(o.Groups, 1), o.Publish)}
 }
 
 // Keys returns the idempotency keys in use, for requests that create something other than messages.

@@ -35,24 +35,24 @@ type pending struct {
 	done     chan struct{}
 }
 
-// committer is the group commit: one goroutine that writes whatever requests have come while it wrote
-// the last ones. An idle committer writes at once; a busy one writes larger groups. There is no timer.
+// committer is the group commit: goroutines that write whatever requests have come while they wrote the last
+// ones. An idle committer writes at once; a busy one writes larger groups. There is no timer.
 type committer struct {
 	intake  store.Intake
 	publish func([]core.Envelope)
 	waiting chan *pending
-	stopped chan struct{}
+	writers sync.WaitGroup
 
 	mu     sync.RWMutex // held for reading while a request enters
 	closed bool
 }
 
-func startCommitter(intake store.Intake, publish func([]core.Envelope)) *committer {
-	c := &committer{
-		intake: intake, publish: publish,
-		waiting: make(chan *pending, maxWaiting), stopped: make(chan struct{}),
+// startCommitter starts a committer that writes so many groups at a time.
+func startCommitter(intake store.Intake, groups int, publish func([]core.Envelope)) *committer {
+	c := &committer{intake: intake, publish: publish, waiting: make(chan *pending, maxWaiting)}
+	for range groups {
+		c.writers.Go(c.run)
 	}
-	go c.run()
 	return c
 }
 
@@ -63,7 +63,7 @@ func (c *committer) close() {
 		close(c.waiting)
 	}
 	c.mu.Unlock()
-	<-c.stopped
+	c.writers.Wait()
 }
 
 // commit waits until the request's group is committed. When ctx ends first the commit may still happen.
@@ -98,7 +98,6 @@ func (c *committer) enter(p *pending) error {
 }
 
 func (c *committer) run() {
-	defer close(c.stopped)
 	for p := range c.waiting {
 		c.write(c.gather(p))
 	}

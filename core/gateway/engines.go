@@ -28,6 +28,7 @@ import (
 // engines are the technologies that the settings chose.
 type engines struct {
 	store   store.Store
+	groups  int // commits of accepted messages that the store takes at a time
 	queue   queue.Queue
 	limiter limit.Limiter
 	locker  lock.Locker
@@ -95,7 +96,7 @@ func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *s
 		if err != nil {
 			return err
 		}
-		e.store = db
+		e.store, e.groups = db, 1
 	case "postgres":
 		db, err := postgres.Open(ctx, postgres.Options{
 			URL: s.Store.URL.Reveal(), Keep: s.Retention.Messages, KeepReferences: max(s.Retention.Receipts, keepReferences), Logger: logger,
@@ -103,7 +104,8 @@ func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *s
 		if err != nil {
 			return err
 		}
-		e.store = db
+		// While one waits for the disk, or for the way to the server, the next is written.
+		e.store, e.groups = db, 3
 	default:
 		return unknown("store", s.Store.Kind, "sqlite", "postgres")
 	}

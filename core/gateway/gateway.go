@@ -143,7 +143,7 @@ func (g *Gateway) buildDelivery() error {
 			g.relay.Publish(envelopes)
 			g.metrics.Accepted(envelopes)
 		},
-		Logger: logger, Budget: s.MaxAttempts,
+		Logger: logger, Budget: s.MaxAttempts, Groups: g.engines.groups,
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
