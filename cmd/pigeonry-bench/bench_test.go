@@ -30,8 +30,8 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// ledgerOf writes a ledger as the null plugin does.
-func ledgerOf(t *testing.T, at time.Time, records ...int64) *subject {
+// writtenLedger writes a ledger as the null plugin does.
+func writtenLedger(t *testing.T, at time.Time, records ...int64) *subject {
 	t.Helper()
 	var b []byte
 	for _, r := range records {
@@ -47,7 +47,7 @@ func ledgerOf(t *testing.T, at time.Time, records ...int64) *subject {
 
 func TestJudgeFindsLostAndDoubles(t *testing.T) {
 	due := time.Now()
-	s := ledgerOf(t, due.Add(30*time.Millisecond), 1, 2, 2, 4)
+	s := writtenLedger(t, due.Add(30*time.Millisecond), 1, 2, 2, 4)
 	var accepted []sample
 	for _, id := range []int64{1, 2, 3, 4} {
 		accepted = append(accepted, sample{record: id, due: due, done: due.Add(10 * time.Millisecond)})
@@ -63,7 +63,7 @@ func TestJudgeFindsLostAndDoubles(t *testing.T) {
 
 func TestJudgeBatchesFindsLostAndDoubles(t *testing.T) {
 	began := time.Now()
-	s := ledgerOf(t, began.Add(time.Second), 101, 102, 102, 104)
+	s := writtenLedger(t, began.Add(time.Second), 101, 102, 102, 104)
 	batches := []sentBatch{{BatchID: 100, Accepted: 4, due: began, done: began.Add(5 * time.Millisecond)}}
 	var r report
 	if err := r.judgeBatches(s, batches, began); err != nil {

@@ -55,11 +55,12 @@ func parseChaos(args []string, stderr io.Writer) (o chaos.Options, asJSON bool, 
 	flags.StringVar(&o.Engines, "engines", chaos.Embedded, "engines to stand on: embedded or production")
 	flags.IntVar(&o.Messages, "messages", 0, "messages to send at least; with -mixed, the end of the run")
 	flags.Float64Var(&o.Rate, "rate", 300, "messages a second")
-	faults := flags.String("faults", "all", "names of faults, with commas between")
+	faults := flags.String("faults", "all", "names of faults, with commas between; -name leaves one out of all")
 	flags.BoolVar(&o.Mixed, "mixed", false, "inject faults at random times, also while others last")
 	flags.Uint64Var(&o.Seed, "seed", 0, "decides all that is random; 0 draws one")
 	every := flags.String("every", "20s-60s", "time from one fault to the next of a mixed run")
 	flags.BoolVar(&o.Brief, "brief", false, "shorten the faults that last, as the tests do")
+	flags.DurationVar(&o.Patience, "patience", 6*time.Minute, "how long messages may take to reach a final state once the load rests")
 	flags.Float64Var(&o.Slack, "slack", 1, "stretch the limits of recovery, for a machine that does something else as well")
 	flags.StringVar(&o.Source, "source", "", "folder of the repository, for the faults of the clock; they are left out without it")
 	bin := flags.String("bin", "", "folder of the built binaries; default: the folder of this one")
@@ -78,8 +79,8 @@ func parseChaos(args []string, stderr io.Writer) (o chaos.Options, asJSON bool, 
 	if flags.NArg() > 0 {
 		return o, asJSON, fmt.Errorf("unknown argument %q; see chaos -help", flags.Arg(0))
 	}
-	if *faults != "all" {
-		o.Faults = strings.Split(*faults, ",")
+	if names := strings.TrimPrefix(strings.TrimPrefix(*faults, "all"), ","); names != "" {
+		o.Faults = strings.Split(names, ",")
 	}
 	if o.EveryMin, o.EveryMax, err = timeSpan(*every); err != nil {
 		return o, asJSON, err

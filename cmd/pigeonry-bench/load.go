@@ -25,6 +25,15 @@ type client struct {
 
 // post sends a JSON body and decodes the data of the answer into out.
 func (c *client) post(ctx context.Context, path string, body []byte, out any) error {
+	return c.call(ctx, http.MethodPost, path, body, out)
+}
+
+// get decodes the data of the answer into out.
+func (c *client) get(ctx context.Context, path string, out any) error {
+	return c.call(ctx, http.MethodGet, path, nil, out)
+}
+
+func (c *client) call(ctx context.Context, method, path string, body []byte, out any) error {
 	if c.conn == nil {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, "tcp", c.address)
@@ -37,8 +46,8 @@ func (c *client) post(ctx context.Context, path string, body []byte, out any) er
 		return err
 	}
 	c.buffer.Reset()
-	fmt.Fprintf(&c.buffer, "POST %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
-		path, apiKey, len(body))
+	fmt.Fprintf(&c.buffer, "%s %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+		method, path, apiKey, len(body))
 	c.buffer.Write(body)
 	if _, err := c.conn.Write(c.buffer.Bytes()); err != nil {
 		return err
@@ -78,16 +87,21 @@ type send struct {
 	RecordID int64 `json:"record_id"`
 }
 
-var singleBody = []byte(`{"channel":"null","recipient":"bench","content":"Your order 20261123 has been shipped and will arrive tomorrow.","priority":5}`)
+// singleBody is a send of one message.
+func singleBody(channel string, priority int) []byte {
+	return fmt.Appendf(nil, `{"channel":%q,"recipient":"bench","content":"Your order 20261123 has been shipped and will arrive tomorrow.","priority":%d}`,
+		channel, priority)
+}
 
 // closedLoop keeps n connections busy with single sends until the time is over.
 func closedLoop(ctx context.Context, address string, n int, d time.Duration) ([]sample, error) {
 	end := time.Now().Add(d)
+	body := singleBody("null", 5)
 	return connections(address, n, func(c *client, take func(sample)) error {
 		for time.Now().Before(end) && ctx.Err() == nil {
 			due := time.Now()
 			var s send
-			if err := c.post(ctx, "/api/messages/send", singleBody, &s); err != nil {
+			if err := c.post(ctx, "/api/messages/send", body, &s); err != nil {
 				return err
 			}
 			take(sample{s.RecordID, due, time.Now()})
@@ -97,7 +111,7 @@ func closedLoop(ctx context.Context, address string, n int, d time.Duration) ([]
 }
 
 // openLoop sends at a fixed rate: request i is due at i/rate, whatever became of those before it.
-func openLoop(ctx context.Context, address string, n int, rate float64, d time.Duration) ([]sample, error) {
+func openLoop(ctx context.Context, address string, n int, rate float64, d time.Duration, body []byte) ([]sample, error) {
 	total := int64(rate * d.Seconds())
 	began := time.Now()
 	var next atomic.Int64
@@ -110,7 +124,7 @@ func openLoop(ctx context.Context, address string, n int, rate float64, d time.D
 			due := began.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 			time.Sleep(time.Until(due))
 			var s send
-			if err := c.post(ctx, "/api/messages/send", singleBody, &s); err != nil {
+			if err := c.post(ctx, "/api/messages/send", body, &s); err != nil {
 				return err
 			}
 			take(sample{s.RecordID, due, time.Now()})

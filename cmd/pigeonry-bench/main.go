@@ -2,7 +2,7 @@
 // through real plugin processes, with everything on the same cores. It prints what the machine itself
 // can do beside it, so that a figure can be judged.
 //
-//	pigeonry-bench limits|batch|single|rest|backlog [-engines embedded|production] [-duration 20s] [-json]
+//	pigeonry-bench <what> [-engines embedded|production] [-duration 20s] [-json]; -help lists what there is
 //	pigeonry-bench engines [-- command]
 //
 // Arrivals are open-loop where a latency is measured: a request is due at its time whether or not the
@@ -15,9 +15,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,7 +35,13 @@ What:
   batch    batches of 10,000 recipients, from the request to the plugin
   single   single sends: the most that are accepted and delivered, and latency at half of it
   rest     one message at a time on an idle gateway: from its 200 to the plugin
-  backlog  1,000,000 messages queued behind a connector that does not move: memory and accept rate
+  backlog  1,000,000 low messages queued behind a slow connector: memory, accept rate as against empty, and
+           urgent messages beside them once it moves
+  mixed    all four lanes at once, low ones without end: latency of each lane
+  slow     a channel alone, then beside one whose provider hangs for 30 s a message: latency of the first
+  rate     a connector of 50 messages a second with a backlog: what its provider sees in each second
+  scale    a slow provider and 1, 2 and 4 worker gateways (production): how the rate grows
+  tables   10,000,000 messages of 30 days in the database (production): lists, messages, traces, batches
 
 Engines production are a private PostgreSQL, RabbitMQ and Redis that are started for the run and sync to the disk.
 To run these for something else: pigeonry-bench engines -help
@@ -105,7 +113,7 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	flags.DurationVar(&o.duration, "duration", 20*time.Second, "how long to load the gateway")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object")
 	flags.StringVar(&o.bin, "bin", "", "folder of the built binaries; default: the folder of this one")
-	flags.IntVar(&o.messages, "messages", 1_000_000, "messages to queue (backlog)")
+	flags.IntVar(&o.messages, "messages", 0, "messages to queue (backlog, default 1000000) or to have in the database (tables, default 10000000)")
 	flags.BoolVar(&o.keep, "keep", false, "keep the working folders, for a look at the logs")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this program to a file, for go tool pprof")
 	flags.Usage = func() {
@@ -116,7 +124,7 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return o, nil, err
 		}
-		return o, nil, errors.New("say what to measure first: limits, batch, single, rest or backlog; see -help")
+		return o, nil, errors.New("say what to measure first: " + whats() + "; see -help")
 	}
 	if err := flags.Parse(args[1:]); err != nil {
 		return o, nil, err
@@ -129,7 +137,7 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	}
 	measure, ok := measurements()[args[0]]
 	if !ok {
-		return o, nil, fmt.Errorf("%q is nothing to measure; use limits, batch, single, rest or backlog", args[0])
+		return o, nil, fmt.Errorf("%q is nothing to measure; use %s", args[0], whats())
 	}
 	return o, measure, nil
 }
@@ -137,9 +145,13 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 func measurements() map[string]func(context.Context, options) (report, error) {
 	return map[string]func(context.Context, options) (report, error){
 		"limits": measureLimits, "batch": measureBatch, "single": measureSingle,
-		"rest": measureRest, "backlog": measureBacklog,
+		"rest": measureRest, "backlog": measureBacklog, "mixed": measureMixed, "slow": measureSlow,
+		"rate": measureRate, "scale": measureScale, "tables": measureTables,
 	}
 }
+
+// whats lists what can be measured.
+func whats() string { return strings.Join(slices.Sorted(maps.Keys(measurements())), ", ") }
 
 // profile takes a CPU profile of this program, if there is a file for it, until stop is called.
 func profile(path string) (stop func() error, err error) {

@@ -19,7 +19,7 @@ const (
 
 // measureSingle finds the most single sends that are accepted and delivered, then the latency at half of it.
 func measureSingle(ctx context.Context, o options) (r report, err error) {
-	raw, s, err := prepare(ctx, o, "")
+	raw, s, err := prepare(ctx, o, plain(""))
 	if err != nil {
 		return r, err
 	}
@@ -38,7 +38,7 @@ func measureSingle(ctx context.Context, o options) (r report, err error) {
 		return r, err
 	}
 	rate := float64(len(full)) / time.Since(began).Seconds()
-	half, err := openLoop(ctx, s.address, openConns, rate/2, o.duration/2)
+	half, err := openLoop(ctx, s.address, openConns, rate/2, o.duration/2, singleBody("null", 5))
 	if err != nil {
 		return r, err
 	}
@@ -55,18 +55,11 @@ func measureSingle(ctx context.Context, o options) (r report, err error) {
 
 // judge compares what was accepted with what the plugin got, and takes latencies from the samples given.
 func (r *report) judge(s *subject, accepted, timed []sample) error {
-	entries, err := s.readLedger()
+	seen, doubles, err := s.arrivals()
 	if err != nil {
 		return err
 	}
-	seen := make(map[int64]time.Time, len(entries))
-	for _, e := range entries {
-		if _, double := seen[e.record]; double {
-			r.Doubles++
-			continue
-		}
-		seen[e.record] = e.at
-	}
+	r.Doubles += doubles
 	for _, a := range accepted {
 		if _, ok := seen[a.record]; !ok {
 			r.Lost++
@@ -94,17 +87,17 @@ type sentBatch struct {
 
 // measureBatch sends batches for a while and counts what reaches the plugin.
 func measureBatch(ctx context.Context, o options) (r report, err error) {
-	raw, s, err := prepare(ctx, o, "")
+	raw, s, err := prepare(ctx, o, plain(""))
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	body, err := batchBody()
+	body, err := batchBody("null", batchSize, 5)
 	if err != nil {
 		return r, err
 	}
 	began := time.Now()
-	batches, err := sendBatches(ctx, s, body, func(int) bool {
+	batches, err := sendBatches(ctx, s, body, batchesOpen, func(int) bool {
 		return time.Since(began) < o.duration
 	})
 	if err != nil {
@@ -120,19 +113,15 @@ func measureBatch(ctx context.Context, o options) (r report, err error) {
 }
 
 func (r *report) judgeBatches(s *subject, batches []sentBatch, began time.Time) error {
-	entries, err := s.readLedger()
+	seen, doubles, err := s.arrivals()
 	if err != nil {
 		return err
 	}
-	seen := make(map[int64]time.Time, len(entries))
+	r.Doubles += doubles
 	last := began
-	for _, e := range entries {
-		if _, double := seen[e.record]; double {
-			r.Doubles++
-		}
-		seen[e.record] = e.at
-		if e.at.After(last) {
-			last = e.at
+	for _, at := range seen {
+		if at.After(last) {
+			last = at
 		}
 	}
 	var accept, endToEnd []time.Duration
@@ -147,14 +136,14 @@ func (r *report) judgeBatches(s *subject, batches []sentBatch, began time.Time) 
 			endToEnd = append(endToEnd, at.Sub(b.due))
 		}
 	}
-	r.Rate = float64(len(entries)-r.Doubles) / last.Sub(began).Seconds()
+	r.Rate = float64(len(seen)) / last.Sub(began).Seconds()
 	r.AcceptP50, r.AcceptP99 = quantile(accept, 0.5), quantile(accept, 0.99)
 	r.EndToEndP50, r.EndToEndP99 = quantile(endToEnd, 0.5), quantile(endToEnd, 0.99)
 	return nil
 }
 
-// sendBatches sends batches on two connections while more says so, never far ahead of the plugin.
-func sendBatches(ctx context.Context, s *subject, body []byte, more func(sent int) bool) ([]sentBatch, error) {
+// sendBatches sends batches on two connections while more says so, never further ahead of the plugin than so many.
+func sendBatches(ctx context.Context, s *subject, body []byte, ahead int, more func(sent int) bool) ([]sentBatch, error) {
 	var mu sync.Mutex
 	var batches []sentBatch
 	sent := 0
@@ -165,7 +154,7 @@ func sendBatches(ctx context.Context, s *subject, body []byte, more func(sent in
 				mu.Unlock()
 				return false
 			}
-			if sent-s.received()/batchSize < batchesOpen {
+			if sent-s.received()/batchSize < ahead {
 				sent++
 				mu.Unlock()
 				return true
@@ -191,15 +180,17 @@ func sendBatches(ctx context.Context, s *subject, body []byte, more func(sent in
 	return batches, err
 }
 
-func batchBody() ([]byte, error) {
+// batchBody is a batch of n messages.
+func batchBody(channel string, n, priority int) ([]byte, error) {
 	type request struct {
 		Channel    string              `json:"channel"`
 		Content    string              `json:"content"`
+		Priority   int                 `json:"priority"`
 		Recipients []string            `json:"recipients"`
 		Variables  []map[string]string `json:"variables_list"`
 	}
-	r := request{Channel: "null", Content: "Dear {{name}}, your coupon {{code}} is good for 20 % until the end of the month."}
-	for i := range batchSize {
+	r := request{Channel: channel, Priority: priority, Content: "Dear {{name}}, your coupon {{code}} is good for 20 % until the end of the month."}
+	for i := range n {
 		r.Recipients = append(r.Recipients, "recipient-"+strconv.Itoa(i))
 		r.Variables = append(r.Variables, map[string]string{"name": "Customer " + strconv.Itoa(i), "code": fmt.Sprintf("P%07d", i)})
 	}
@@ -208,18 +199,19 @@ func batchBody() ([]byte, error) {
 
 // measureRest sends one message at a time to an idle gateway. Its end to end times count from the answer.
 func measureRest(ctx context.Context, o options) (r report, err error) {
-	raw, s, err := prepare(ctx, o, "")
+	raw, s, err := prepare(ctx, o, plain(""))
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	c := &client{address: s.address}
 	defer c.close()
+	body := singleBody("null", 5)
 	var samples []sample
 	for end := time.Now().Add(o.duration); time.Now().Before(end) && ctx.Err() == nil; {
 		due := time.Now()
 		var answer send
-		if err := c.post(ctx, "/api/messages/send", singleBody, &answer); err != nil {
+		if err := c.post(ctx, "/api/messages/send", body, &answer); err != nil {
 			return r, err
 		}
 		samples = append(samples, sample{answer.RecordID, due, time.Now()})
@@ -238,13 +230,9 @@ func measureRest(ctx context.Context, o options) (r report, err error) {
 
 // countFromAnswer measures how long after its answer a message was at the plugin; before it counts as 0.
 func (r *report) countFromAnswer(s *subject, samples []sample) error {
-	entries, err := s.readLedger()
+	at, _, err := s.arrivals()
 	if err != nil {
 		return err
-	}
-	at := make(map[int64]time.Time, len(entries))
-	for _, e := range entries {
-		at[e.record] = e.at
 	}
 	after := make([]time.Duration, len(samples))
 	for i, x := range samples {
@@ -254,41 +242,8 @@ func (r *report) countFromAnswer(s *subject, samples []sample) error {
 	return nil
 }
 
-// measureBacklog queues messages behind a connector that lets one a second through.
-func measureBacklog(ctx context.Context, o options) (r report, err error) {
-	raw, s, err := prepare(ctx, o, "rate = 1")
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	body, err := batchBody()
-	if err != nil {
-		return r, err
-	}
-	c := &client{address: s.address}
-	defer c.close()
-	var accept []time.Duration
-	began := time.Now()
-	queued := 0
-	for queued < o.messages && ctx.Err() == nil {
-		due := time.Now()
-		var b sentBatch
-		if err := c.post(ctx, "/api/messages/send-batch", body, &b); err != nil {
-			return r, err
-		}
-		accept = append(accept, time.Since(due))
-		queued += b.Accepted
-	}
-	r = report{What: "backlog", Engines: o.engines, Seconds: time.Since(began).Seconds(), Messages: queued, Limits: raw}
-	r.AcceptRate = float64(queued) / time.Since(began).Seconds()
-	r.Rate = r.AcceptRate
-	r.AcceptP50, r.AcceptP99 = quantile(accept, 0.5), quantile(accept, 0.99)
-	r.RSS, r.RSSWithPlugins = s.rss()
-	return r, ctx.Err()
-}
-
 // prepare starts the engines, measures the raw limits, then starts the gateway.
-func prepare(ctx context.Context, o options, settings string) (map[string]float64, *subject, error) {
+func prepare(ctx context.Context, o options, what setup) (map[string]float64, *subject, error) {
 	f, err := fleetFor(ctx, o)
 	if err != nil {
 		return nil, nil, fmt.Errorf("start the engines: %w", err)
@@ -297,7 +252,7 @@ func prepare(ctx context.Context, o options, settings string) (map[string]float6
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("measure the raw limits: %w", err), f.stop(o.keep))
 	}
-	s, err := start(ctx, o, f, settings)
+	s, err := start(ctx, o, f, what)
 	switch {
 	case s == nil:
 		err = errors.Join(err, f.stop(o.keep))

@@ -6,34 +6,30 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/engine"
 )
 
-const apiKey = "pigeonry-bench-0123456789abcdef0123456789"
-
-// subject is a gateway under load: a process of its own with a null plugin behind it.
+// subject is what is under load: a gateway that takes the requests, and others on the same engines where there
+// are some. Behind each is a null plugin.
 type subject struct {
+	*gateway
+	workers []*gateway
+
 	dir     string
-	address string
-	command *exec.Cmd
-	exited  chan error
-	ledger  string
+	bin     string
+	ledger  string // of the channel "null"
 	keep    bool
 	engines *fleet
 }
 
 // start runs the built gateway in a folder of its own, on the engines given, which it owns from now on.
-// Settings go into its connector block.
-func start(ctx context.Context, o options, f *fleet, settings string) (*subject, error) {
+func start(ctx context.Context, o options, f *fleet, what setup) (*subject, error) {
 	bin, err := binaries(o)
 	if err != nil {
 		return nil, err
@@ -42,89 +38,21 @@ func start(ctx context.Context, o options, f *fleet, settings string) (*subject,
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{dir: dir, ledger: filepath.Join(dir, "ledger"), exited: make(chan error, 1), keep: o.keep, engines: f}
-	if s.address, err = freeAddress(); err != nil {
-		return nil, err
-	}
-	config := fmt.Sprintf(`listen = %q
-data_dir = %q
-plugins { dir = %q }
-connector "null" "main" {
-  plugin = "null"
-  %s
-  config { ledger = %q }
-}
-log { level = "warn" }
-`, s.address, filepath.Join(dir, "data"), filepath.Join(bin, "examples", "plugins"), settings, s.ledger)
-	file := filepath.Join(dir, "gateway.hcl")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		return nil, err
-	}
-	return s, s.launch(ctx, filepath.Join(bin, "pigeonry"), file)
+	s := &subject{dir: dir, bin: bin, ledger: ledgerOf(dir, "null"), keep: o.keep, engines: f}
+	s.gateway, err = s.launch(ctx, "gateway", what)
+	return s, err
 }
 
-func (s *subject) launch(ctx context.Context, binary, file string) error {
-	log, err := os.Create(filepath.Join(s.dir, "gateway.log"))
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	s.command = exec.Command(binary, "serve", "-c", file)
-	s.command.Env = append(foreign(), "PIGEONRY_BOOTSTRAP_KEY="+apiKey)
-	s.command.Env = append(s.command.Env, s.engines.gatewayEnvironment()...)
-	s.command.Stdout, s.command.Stderr = log, log
-	if err := s.command.Start(); err != nil {
-		return fmt.Errorf("start the gateway: %w; build it with: make build", err)
-	}
-	go func() { s.exited <- s.command.Wait() }()
-	return s.awaitReady(ctx)
-}
-
-func (s *subject) awaitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		if response, err := http.DefaultClient.Do(request); err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-tick.C:
-		case err := <-s.exited:
-			s.exited <- err
-			return fmt.Errorf("the gateway ended before it was ready: %w\n%s", err, s.logTail())
-		case <-ctx.Done():
-			return fmt.Errorf("the gateway was not ready in time\n%s", s.logTail())
-		}
-	}
-}
-
-func (s *subject) logTail() string {
-	b, _ := os.ReadFile(filepath.Join(s.dir, "gateway.log"))
-	return string(b[max(0, len(b)-2000):])
-}
-
-// stop ends the gateway as an operator would, then its engines, and removes the folders.
+// stop ends the gateways, then their engines, and removes the folders.
 func (s *subject) stop() error {
-	var err error
-	if s.command != nil && s.command.Process != nil {
-		err = s.command.Process.Signal(syscall.SIGTERM)
-		select {
-		case exit := <-s.exited:
-			err = errors.Join(err, exit)
-		case <-time.After(20 * time.Second):
-			err = errors.Join(errors.New("the gateway did not stop in time"), s.command.Process.Kill())
-		}
+	gateways := append([]*gateway{s.gateway}, s.workers...)
+	errs := make([]error, len(gateways))
+	var wg sync.WaitGroup
+	for i, g := range gateways {
+		wg.Go(func() { errs[i] = g.stop() })
 	}
-	err = errors.Join(err, s.engines.stop(s.keep))
+	wg.Wait()
+	err := errors.Join(errors.Join(errs...), s.engines.stop(s.keep))
 	if s.keep {
 		fmt.Fprintln(os.Stderr, "kept:", s.dir)
 		return err
@@ -167,8 +95,10 @@ type entry struct {
 const entrySize = 16
 
 // received counts the ledger without reading it.
-func (s *subject) received() int {
-	info, err := os.Stat(s.ledger)
+func (s *subject) received() int { return countEntries(s.ledger) }
+
+func countEntries(file string) int {
+	info, err := os.Stat(file)
 	if err != nil {
 		return 0
 	}
@@ -189,6 +119,23 @@ func (s *subject) readLedger() ([]entry, error) {
 		}
 	}
 	return entries, nil
+}
+
+// arrivals tells when each message was at the plugin for the first time, and how many came again.
+func (s *subject) arrivals() (first map[int64]time.Time, doubles int, err error) {
+	entries, err := s.readLedger()
+	if err != nil {
+		return nil, 0, err
+	}
+	first = make(map[int64]time.Time, len(entries))
+	for _, e := range entries {
+		if _, double := first[e.record]; double {
+			doubles++
+			continue
+		}
+		first[e.record] = e.at
+	}
+	return first, doubles, nil
 }
 
 // awaitReceived waits until the plugin has got n messages, or none has come for a while.
@@ -224,13 +171,4 @@ func binaries(o options) (string, error) {
 		return "", err
 	}
 	return filepath.Dir(self), nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -4,6 +4,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pigeonry/pigeonry/sdk/channeltest"
 )
@@ -15,6 +16,7 @@ func TestConformance(t *testing.T) {
 		BadConfigs: []channeltest.BadConfig{
 			{Name: "a negative latency", Path: "latency", Config: map[string]any{"latency": "-1s"}},
 			{Name: "a bare number", Path: "latency", Config: map[string]any{"latency": "20"}},
+			{Name: "a negative quota", Path: "strict", Config: map[string]any{"strict": -1}},
 		},
 	}
 	t.Run("in process", func(t *testing.T) {
@@ -28,4 +30,26 @@ func TestConformance(t *testing.T) {
 		}
 		channeltest.Run(t, suite)
 	})
+}
+
+func TestQuotaCountsWithinAnySecond(t *testing.T) {
+	q := newQuota(3)
+	start := time.Now()
+	for _, step := range []struct {
+		after   time.Duration
+		n, want int
+	}{
+		{0, 1, 1},
+		{900 * time.Millisecond, 4, 2},
+		{999 * time.Millisecond, 1, 0},
+		{time.Second, 2, 1}, // the first has left the second, the other two have not
+		{1900 * time.Millisecond, 3, 2},
+	} {
+		if got := q.take(start.Add(step.after), step.n); got != step.want {
+			t.Errorf("after %v: %d of %d passed, want %d", step.after, got, step.n, step.want)
+		}
+	}
+	if got := (*quota)(nil).take(start, 5); got != 5 {
+		t.Errorf("without a quota %d of 5 passed", got)
+	}
 }

@@ -45,7 +45,7 @@ type Options struct {
 	Messages int
 	// Rate is how many messages are sent a second.
 	Rate float64
-	// Faults are the names of the faults to inject; empty: all.
+	// Faults are the names of the faults to inject; one with a minus before it is left out of all. Empty: all.
 	Faults []string
 	// Mixed injects faults at random times, also while others last; otherwise one after the other, with a check
 	// after each.
@@ -56,6 +56,8 @@ type Options struct {
 	Brief bool
 	// AtEnd checks once, when all faults have been injected, instead of after each.
 	AtEnd bool
+	// Targeted leaves out everything but the faults and the check: no warm-up, no look at what gateways hold.
+	Targeted bool
 	// Patience is how long messages may take to reach a final state once the load rests; default 6 min: the
 	// longest lease, and the backoff of a message that was refused again and again.
 	Patience time.Duration
@@ -151,23 +153,25 @@ func (r *run) run(ctx context.Context) (err error) {
 	return r.play(ctx)
 }
 
-// chosen are the faults that were asked for.
+// chosen are the faults that were asked for: those that are named, or all but those that are named with a minus.
 func (r *run) chosen() ([]Fault, error) {
 	all := r.stage.faults()
-	if len(r.o.Faults) == 0 {
-		return all, nil
-	}
 	var chosen []Fault
-	var names []string
-	for i := range all {
-		names = append(names, all[i].Name)
-	}
 	for _, name := range r.o.Faults {
-		i := slices.Index(names, name)
-		if i < 0 {
-			return nil, fmt.Errorf("there is no fault %q on engines %s; there are %s", name, r.o.Engines, strings.Join(names, ", "))
+		bare, without := strings.CutPrefix(name, "-")
+		i := slices.IndexFunc(all, func(f Fault) bool { return f.Name == bare })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("there is no fault %q on engines %s; there are %s", bare, r.o.Engines,
+				strings.Join(FaultNames(r.o.Engines), ", "))
+		case without:
+			all = slices.Delete(all, i, i+1)
+		default:
+			chosen = append(chosen, all[i])
 		}
-		chosen = append(chosen, all[i])
+	}
+	if len(chosen) == 0 {
+		return all, nil
 	}
 	return chosen, nil
 }

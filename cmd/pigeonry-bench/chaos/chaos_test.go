@@ -161,7 +161,7 @@ var sabotages = []sabotage{
 			{File: "core/accept/commit.go", Old: "\treturn c.intake.Accept(ctx, submissions)\n", New: `	for _, p := range group {
 		close(p.done)
 	}
-	time.Sleep(20 * time.Millisecond) // a disk that takes its time
+	time.Sleep(100 * time.Millisecond) // a disk that takes its time
 	return c.intake.Accept(ctx, submissions)
 `},
 			{File: "core/accept/commit.go", Old: "\t\tclose(p.done)\n\t}\n\tif len(envelopes) > 0 {", New: `		select {
@@ -188,11 +188,11 @@ var sabotages = []sabotage{
 		}},
 	},
 	{
-		name: "acknowledged before the result", engines: chaos.Embedded, faults: []string{"gateway-kill"}, want: chaos.Unfinished,
+		name: "acknowledged before the result", engines: chaos.Embedded, faults: []string{"gateway-term"}, want: chaos.Unfinished,
 		patches: []chaos.Patch{{
 			File: "core/dispatch/work.go", Old: "\trest := d.spread(ctx, ch, messages, taken)\n", New: `	d.o.Settled(received.ID)
 	_ = received.Ack(ctx)
-	for d.spread(ctx, ch, messages, taken) && ctx.Err() == nil {
+	for d.spread(ctx, ch, messages, taken) && ctx.Err() == nil && d.stopping.Err() == nil {
 		taken = time.Now()
 		messages, _ = d.load(ctx, received.Records)
 		messages = d.triage(ctx, messages)
@@ -215,8 +215,8 @@ func TestSabotageIsFound(t *testing.T) {
 	for _, engines := range []string{chaos.Embedded, chaos.Production} {
 		t.Run("none, "+engines, func(t *testing.T) {
 			t.Parallel()
-			faults := map[string][]string{chaos.Embedded: {"gateway-kill", "gateway-kill"}, chaos.Production: sabotages[2].faults}
-			mustHold(t, run(t, chaos.Options{Engines: engines, Faults: faults[engines], Rate: 100, Settings: slow, Patience: 90 * time.Second}))
+			faults := map[string][]string{chaos.Embedded: {"gateway-kill", "gateway-term"}, chaos.Production: sabotages[2].faults}
+			mustHold(t, run(t, chaos.Options{Engines: engines, Faults: faults[engines], Rate: 100, Settings: slow, Patience: 90 * time.Second, Targeted: true}))
 		})
 	}
 	for _, s := range sabotages {
@@ -227,7 +227,7 @@ func TestSabotageIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := run(t, chaos.Options{
-				Engines: s.engines, Faults: s.faults, Rate: 100, Settings: slow, Gateway: gateway, Patience: 25 * time.Second,
+				Engines: s.engines, Faults: s.faults, Rate: 100, Settings: slow, Gateway: gateway, Patience: 12 * time.Second, Targeted: true,
 			})
 			if r.Counts[s.want] == 0 {
 				t.Errorf("the run found %v, want %q", r.Counts, s.want)

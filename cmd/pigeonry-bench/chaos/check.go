@@ -103,9 +103,9 @@ func (r *run) check(ctx context.Context) (*verdict, error) {
 // What is not by then is found by the judgement.
 func (r *run) rest(ctx context.Context) error {
 	r.load.pause()
-	last := time.Now()
+	last, unfinished := time.Now(), 0
 	report := func(what string, n int) {
-		if time.Since(last) > 10*time.Second {
+		if n > 0 && time.Since(last) > 10*time.Second {
 			last = time.Now()
 			r.say("  waiting for %d %s", n, what)
 		}
@@ -119,11 +119,14 @@ func (r *run) rest(ctx context.Context) error {
 		return err
 	}
 	err = until(ctx, r.o.Patience, func() (bool, error) {
-		n, err := r.stage.truth.unfinished(ctx)
-		report("messages", n)
-		return err == nil && n == 0, nil // a database that is away may come back
+		var err error
+		if unfinished, err = r.stage.truth.unfinished(ctx); err != nil {
+			return false, nil //nolint:nilerr // a database that is away may come back
+		}
+		report("messages", unfinished)
+		return unfinished == 0, nil
 	})
-	if err != nil {
+	if err != nil || unfinished > 0 {
 		return err
 	}
 	r.witness.read()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,6 +132,10 @@ type Patch struct {
 // Build builds the gateway from a source tree with some texts replaced and some files added. Nothing in the tree is
 // changed.
 func Build(ctx context.Context, source, program string, patches []Patch, added map[string]string) error {
+	source, err := filepath.Abs(source) // the overlay names files as go build finds them
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "pigeonry-overlay-")
 	if err != nil {
 		return err
@@ -140,9 +145,7 @@ func Build(ctx context.Context, source, program string, patches []Patch, added m
 	if err != nil {
 		return err
 	}
-	for path, text := range added {
-		overlay[path] = text
-	}
+	maps.Copy(overlay, added)
 	file, err := writeOverlay(dir, overlay)
 	if err != nil {
 		return err

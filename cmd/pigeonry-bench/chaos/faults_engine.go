@@ -68,8 +68,8 @@ func (s *stage) networkFaults() []Fault {
 				Inject: on((*line).deafen), Heal: heal,
 			},
 			Fault{
-				Name: name + "-half-open", Target: name, Limit: noticeLimit, Hold: noticeLimit + giveUpAfter, SelfHealing: true,
-				Inject: on((*line).orphan), Heal: heal,
+				Name: name + "-half-open", Target: name, Limit: noticeLimit, SelfHealing: true,
+				Inject: on((*line).orphan), Heal: nothing, // nobody ever tells that these connections are dead
 			},
 			Fault{
 				Name: name + "-reset", Target: name, Limit: limitOf(name), SelfHealing: true,

@@ -69,15 +69,13 @@ func (s *stage) receiptFaults() []Fault {
 func (s *stage) forger(f Fault) Fault {
 	var working sync.WaitGroup
 	var taken []string
-	stop := func() {}
+	var over chan struct{}
 	inject, heal := f.Inject, f.Heal
 	f.Inject = func(ctx context.Context) error {
-		taken = nil
-		var forging context.Context
-		forging, stop = context.WithCancel(ctx)
+		taken, over = nil, make(chan struct{})
 		working.Go(func() {
-			for sleep(forging, 50*time.Millisecond, nil) == nil {
-				if what := s.forge(forging); what != "" {
+			for !isClosed(over) && sleep(ctx, 50*time.Millisecond, over) == nil {
+				if what := s.forge(ctx); what != "" {
 					taken = append(taken, what)
 				}
 			}
@@ -85,7 +83,7 @@ func (s *stage) forger(f Fault) Fault {
 		return inject(ctx)
 	}
 	f.Heal = func(ctx context.Context) error {
-		stop()
+		close(over)
 		working.Wait()
 		err := heal(ctx)
 		if len(taken) > 0 {
@@ -94,6 +92,15 @@ func (s *stage) forger(f Fault) Fault {
 		return err
 	}
 	return f
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // forge calls once and returns what was taken, "" for nothing.

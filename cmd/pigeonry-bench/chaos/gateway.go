@@ -93,7 +93,7 @@ func (g *gateway) launch() (*exec.Cmd, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	command := exec.Command(g.program, "serve", "-c", g.file)
-	command.Env = append(g.environment, "PIGEONRY_BOOTSTRAP_KEY="+apiKey)
+	command.Env = g.environment
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = attributes()
 	if err := command.Start(); err != nil {

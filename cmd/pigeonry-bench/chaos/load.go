@@ -152,12 +152,8 @@ func (l *load) ask(ctx context.Context, address string, number int, body []byte)
 }
 
 func bodyOf(number int, delay time.Duration) []byte {
-	body, _ := json.Marshal(map[string]any{ // texts and numbers always can
-		"channel": channelOf(number), "recipient": recipientOf(number), "subject": "Order " + strconv.Itoa(number),
-		"content": "Your order " + strconv.Itoa(number) + " is on its way.", "priority": number / 2 % 11,
-		"delay_ms": delay.Milliseconds(),
-	})
-	return body
+	return fmt.Appendf(nil, `{"channel":%q,"recipient":%q,"subject":"Order %d","content":"Your order %d is on its way.","priority":%d,"delay_ms":%d}`,
+		channelOf(number), recipientOf(number), number, number, number/2%11, delay.Milliseconds())
 }
 
 // sleep waits for a time, or until wake is closed or ctx ends.

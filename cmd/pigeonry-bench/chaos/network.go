@@ -31,8 +31,9 @@ func newNetwork() *network {
 
 // line is the connection of a gateway to an engine, which can be cut, slowed down and made deaf.
 type line struct {
-	engine string
-	proxy  *toxiproxy.Proxy
+	engine  string
+	proxy   *toxiproxy.Proxy
+	orphans int // times that its connections were orphaned
 }
 
 // connect lays a line and returns the URL at its near end.
@@ -49,7 +50,7 @@ func (n *network) connect(e *engine.Engine) (string, error) {
 	if err := proxy.Start(); err != nil {
 		return "", err
 	}
-	n.lines = append(n.lines, &line{e.Name(), proxy})
+	n.lines = append(n.lines, &line{engine: e.Name(), proxy: proxy})
 	u.Host = near
 	return u.String(), nil
 }
@@ -100,7 +101,9 @@ func (l *line) deafen() error {
 // forgotten them. New ones are as good as ever.
 func (l *line) orphan() error {
 	attributes := fmt.Sprintf(`{"until": %d}`, time.Now().Add(orphaning).UnixMilli())
-	err := errors.Join(l.add(halfOpen, "upstream", attributes), l.add(halfOpen, "downstream", attributes))
+	l.orphans++
+	name := fmt.Sprint(halfOpen, l.orphans)
+	err := errors.Join(l.addNamed(name, halfOpen, "upstream", attributes), l.addNamed(name, halfOpen, "downstream", attributes))
 	time.Sleep(orphaning)
 	return err
 }
@@ -137,8 +140,12 @@ func (*halfOpenToxic) Cleanup(stub *toxics.ToxicStub) {
 }
 
 func (l *line) add(kind, stream, attributes string) error {
+	return l.addNamed(kind, kind, stream, attributes)
+}
+
+func (l *line) addNamed(name, kind, stream, attributes string) error {
 	_, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(
-		fmt.Sprintf(`{"name": "%s-%s", "type": %q, "stream": %q, "attributes": %s}`, kind, stream, kind, stream, attributes)))
+		fmt.Sprintf(`{"name": "%s-%s", "type": %q, "stream": %q, "attributes": %s}`, name, stream, kind, stream, attributes)))
 	return err
 }
 

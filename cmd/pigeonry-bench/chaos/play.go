@@ -28,17 +28,15 @@ func (r *run) play(ctx context.Context) error {
 	if err := r.prepareClocks(ctx); err != nil {
 		return err
 	}
-	if err := r.warm(ctx); err != nil {
+	before, err := r.warm(ctx)
+	if err != nil {
 		return err
 	}
-	before := r.measure(ctx)
 	play := r.oneByOne
 	if r.o.Mixed {
 		play = r.mixed
 	}
-	err := play(ctx)
-	err = errors.Join(err, r.stage.behave(ctx))
-	if err != nil {
+	if err := errors.Join(play(ctx), r.stage.behave(ctx)); err != nil {
 		return err
 	}
 	v, err := r.check(ctx)
@@ -46,7 +44,9 @@ func (r *run) play(ctx context.Context) error {
 		return err
 	}
 	r.take(ctx, v, "")
-	r.compare(before, r.measure(ctx))
+	if !r.o.Targeted {
+		r.compare(before, r.measure(ctx))
+	}
 	r.conclude(v)
 	return nil
 }
@@ -64,20 +64,23 @@ func (r *run) prepareClocks(ctx context.Context) error {
 
 // warm lets some load through and waits until it is done, so that what a gateway needs under load is there when its
 // needs at rest are measured.
-func (r *run) warm(ctx context.Context) error {
+func (r *run) warm(ctx context.Context) (map[string]needsAtRest, error) {
+	if r.o.Targeted {
+		return nil, nil
+	}
 	r.load.resume()
 	if err := sleep(ctx, 2*warmUp, nil); err != nil {
-		return err
+		return nil, err
 	}
 	v, err := r.check(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.take(ctx, v, "the warm-up, without any fault")
 	if v.doubles > 0 {
 		r.violate(Violation{Kind: Doubles, Detail: fmt.Sprintf("%d doubles without any fault", v.doubles)})
 	}
-	return nil
+	return r.measure(ctx), nil
 }
 
 // oneByOne injects each fault alone and checks after it.
@@ -89,11 +92,11 @@ func (r *run) oneByOne(ctx context.Context) error {
 			continue
 		}
 		r.load.resume()
-		if err := sleep(ctx, warmUp, nil); err != nil {
+		if err := sleep(ctx, r.stage.brief(warmUp, warmUp/2), nil); err != nil {
 			return err
 		}
 		outcome := r.perform(ctx, f, nil)
-		if err := errors.Join(ctx.Err(), sleep(ctx, warmUp, nil)); err != nil {
+		if err := errors.Join(ctx.Err(), sleep(ctx, r.stage.brief(warmUp, warmUp/2), nil)); err != nil {
 			return err
 		}
 		if !r.o.AtEnd {

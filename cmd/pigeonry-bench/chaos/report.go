@@ -150,15 +150,15 @@ func (r *run) take(ctx context.Context, v *verdict, after string) {
 
 // tell is what the gateway and the ledger say of a message.
 func (r *run) tell(ctx context.Context, v Violation) string {
-	told := "  "
+	var told strings.Builder
 	for _, path := range []string{fmt.Sprintf("/api/messages/%d", v.Record), "/api/messages/traces/" + v.Trace} {
 		status, body, err := get(ctx, "http://"+r.stage.addresses()[0]+path)
 		if err != nil || status != http.StatusOK {
 			body = fmt.Appendf(nil, "%s answers %d, %v", path, status, err)
 		}
-		told += strings.TrimSpace(string(body)) + "\n  "
+		fmt.Fprintf(&told, "    %s\n", strings.TrimSpace(string(body)))
 	}
-	return told
+	return told.String()
 }
 
 // conclude puts the last verdict into the report.

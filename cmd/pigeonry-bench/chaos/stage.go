@@ -188,7 +188,7 @@ func (s *stage) prepare(g *gateway) (err error) {
 	if g.address, err = freeAddress(); err != nil {
 		return err
 	}
-	g.environment = append(ownEnvironment(), clockVariable+"="+s.clockFile(g))
+	g.environment = append(ownEnvironment(), "PIGEONRY_BOOTSTRAP_KEY="+apiKey, clockVariable+"="+s.clockFile(g))
 	for _, name := range engine.Names() {
 		e, runs := s.engines[name]
 		if !runs {

@@ -191,13 +191,19 @@ func (s *Sandbox) decide(channel string) decision {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
 	d := s.faults.decide(channel)
-	if d.latency > 0 {
-		select {
-		case <-time.After(d.latency):
-		case <-s.stopping:
-		}
-	}
+	s.wait(d.latency)
 	return d
+}
+
+// wait waits for a time, or until the sandbox stops.
+func (s *Sandbox) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-s.stopping:
+	}
 }
 
 // Stop ends all providers: messages in flight are answered, receipts that are due later are lost.

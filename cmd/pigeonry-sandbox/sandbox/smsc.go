@@ -107,7 +107,7 @@ func (c *smsc) submit(ctx context.Context, session *smpp.Session, m *smpp.ShortM
 	}
 	c.scheduleReceipt(session, m, id, decision, received)
 	if decision.receipts.early {
-		time.Sleep(earliness)
+		c.sandbox.wait(earliness)
 	}
 	if decision.outcome == OutcomeUnanswered {
 		session.Abort()
