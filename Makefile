@@ -48,8 +48,12 @@ fuzz: ## Each fuzz target for FUZZTIME (3s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure: BENCH=limits|batch|single|rest|backlog ENGINES=embedded|production
+bench: build ## Measure: BENCH=limits|batch|single|rest|backlog|mixed|slow|rate|scale|tables ENGINES=embedded|production
 	@$(bin)/pigeonry-bench $(BENCH) -engines $(ENGINES) -json
+
+.PHONY: chaos
+chaos: build ## Break everything under load and judge: CHAOS="-mixed -messages 1000000 -seed 7"
+	@$(bin)/pigeonry-bench chaos -engines production -source $(CURDIR) $(CHAOS)
 
 .PHONY: cover
 cover: ## Test coverage per function, and bin/cover.html

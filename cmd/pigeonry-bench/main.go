@@ -42,6 +42,7 @@ What:
   rate     a connector of 50 messages a second with a backlog: what its provider sees in each second
   scale    a slow provider and 1, 2 and 4 worker gateways (production): how the rate grows
   tables   10,000,000 messages of 30 days in the database (production): lists, messages, traces, batches
+  chaos    no figure: breaks what gateways stand on, and judges whether every promise was kept; see chaos -help
 
 Engines production are a private PostgreSQL, RabbitMQ and Redis that are started for the run and sync to the disk.
 To run these for something else: pigeonry-bench engines -help
