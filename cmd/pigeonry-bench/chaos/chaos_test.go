@@ -14,22 +14,23 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/chaos"
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/engine"
 )
 
-// built is a folder with the gateway and the plugins, built without the race detector: it is the gateway's
-// behavior that counts here, and its speed.
-var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pigeonry-chaos-bin-")
-	if err != nil {
-		return "", err
-	}
-	err = chaos.Build(context.Background(), repository, filepath.Join(dir, "pigeonry"), nil, nil)
+// bin is the folder of the programs that the tests run.
+var bin string
+
+// build builds the gateway and the plugins into bin, without the race detector: it is the gateway's behavior that
+// counts here, and its speed.
+var build = sync.OnceValue(func() error {
+	err := chaos.Build(context.Background(), repository, filepath.Join(bin, "pigeonry"), nil, nil)
 	for _, name := range []string{"email", "sms"} {
-		err = errors.Join(err, buildPlugin(dir, name))
+		err = errors.Join(err, buildPlugin(bin, name))
 	}
-	return dir, err
+	return err
 })
 
 const repository = "../../.."
@@ -37,9 +38,9 @@ const repository = "../../.."
 // buildPlugin builds a plugin to where its own version belongs.
 func buildPlugin(dir, name string) error {
 	program := filepath.Join(dir, name+".built")
-	build := exec.Command("go", "build", "-o", program, "./plugins/"+name)
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
+	compile := exec.Command("go", "build", "-o", program, "./plugins/"+name)
+	compile.Dir = repository
+	if out, err := compile.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w: %s", name, err, out)
 	}
 	out, err := exec.Command(program, "-describe").Output()
@@ -60,19 +61,21 @@ func buildPlugin(dir, name string) error {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, _ := built(); dir != "" {
-		os.RemoveAll(dir)
+	var err error
+	if bin, err = os.MkdirTemp("", "pigeonry-chaos-bin-"); err != nil {
+		panic(err)
 	}
-	os.Exit(code)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(bin)
+		os.Exit(code)
+	}))
 }
 
 // run runs chaos on the built gateway.
 func run(t *testing.T, o chaos.Options) *chaos.Report {
 	t.Helper()
 	needEngines(t, o.Engines)
-	bin, err := built()
-	if err != nil {
+	if err := build(); err != nil {
 		t.Fatal(err)
 	}
 	var progress bytes.Buffer
@@ -188,7 +191,8 @@ var sabotages = []sabotage{
 		}},
 	},
 	{
-		name: "acknowledged before the result", engines: chaos.Embedded, faults: []string{"gateway-term"}, want: chaos.Unfinished,
+		name: "acknowledged before the result", engines: chaos.Embedded, want: chaos.Unfinished,
+		faults: []string{"gateway-term", "gateway-term", "gateway-term"},
 		patches: []chaos.Patch{{
 			File: "core/dispatch/work.go", Old: "\trest := d.spread(ctx, ch, messages, taken)\n", New: `	d.o.Settled(received.ID)
 	_ = received.Ack(ctx)

@@ -23,6 +23,7 @@ const retryAfter = 2 * time.Second
 // SQLSTATE codes that are looked for, see https://www.postgresql.org/docs/current/errcodes-appendix.html.
 const (
 	codeUniqueViolation = "23505"
+	codeCheckViolation  = "23514"
 	codeSerialization   = "40001"
 	codeDeadlock        = "40P01"
 	codeDiskFull        = "53100"

@@ -84,7 +84,12 @@ func (p *partitions) ensure(ctx context.Context) error {
 			if known[t.name(date)] {
 				continue
 			}
-			if err := p.create(ctx, t, date); err != nil {
+			err := p.create(ctx, t, date)
+			if isCode(err, codeCheckViolation) {
+				p.o.Logger.WarnContext(ctx, "postgres: a day has no partition, as its rows are in the default one already", "partition", t.name(date))
+				continue
+			}
+			if err != nil {
 				return fmt.Errorf("partition %s: %w", t.name(date), explain("create", err))
 			}
 		}

@@ -91,6 +91,31 @@ func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
 	}
 }
 
+// A day whose rows came before its partition stays where it is, and stops nothing.
+func TestADayWithoutAPartitionStopsNothing(t *testing.T) {
+	at := emptyDatabase(t)
+	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	late := first.AddDate(0, 0, 10)
+	s := dated(t, at, first)
+	account, err := s.EnsureAccount(t.Context(), core.Account{Name: "acme", CreatedAt: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := core.FirstRecordID(late)
+	m := core.Message{ID: id, TraceID: core.NewTraceID(id, 1), Account: account.ID, Channel: "sms", Recipient: "1", Budget: 5, CreatedAt: late}
+	if _, _, err := s.Accept(t.Context(), []store.Submission{{Account: account.ID, Messages: []core.Message{m}}}); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s = dated(t, at, late)
+	defer closeStore(t, s)
+	purge(t, s, late)
+	accept(t, s, account.ID, late, time.Time{})
+	if _, _, err := s.Message(t.Context(), account.ID, id); err != nil {
+		t.Error(err)
+	}
+}
+
 // Gateways that start at the same time on an empty database make its schema once, and never the same ids.
 func TestGatewaysStartTogether(t *testing.T) {
 	at := emptyDatabase(t)
