@@ -19,7 +19,8 @@ type channel struct {
 	started bool // guarded by the dispatcher's mutex
 
 	mu      sync.Mutex
-	held    int           // messages in envelopes that workers hold
+	held    int           // messages in envelopes that were taken and are not done
+	waiting lanes         // envelopes taken that no worker has begun
 	changed chan struct{} // closed and replaced when the gate may have opened
 }
 
@@ -58,16 +59,35 @@ func (ch *channel) feed(ctx context.Context, sub queue.Subscription) error {
 		if err != nil {
 			return err
 		}
-		ch.hold(len(received.Records))
-		err = ch.pool.Submit(ctx, func(ctx context.Context) {
-			defer ch.hold(-len(received.Records))
-			ch.d.work(ctx, ch, received)
-		})
-		if err != nil {
+		ch.take(received)
+		if err := ch.pool.Submit(ctx, ch.begin); err != nil {
+			received = ch.next() // as many wait as there are tasks
 			ch.hold(-len(received.Records))
 			return errors.Join(err, received.Return(context.WithoutCancel(ctx)))
 		}
 	}
+}
+
+// take lets an envelope wait for a worker.
+func (ch *channel) take(received queue.Received) {
+	ch.mu.Lock()
+	ch.waiting.push(received)
+	ch.mu.Unlock()
+	ch.hold(len(received.Records))
+}
+
+// begin is the task of a worker: the envelope whose turn it is now, not the one that was taken when the task was
+// made. So an urgent one does not wait behind all that was taken before it.
+func (ch *channel) begin(ctx context.Context) {
+	received := ch.next()
+	defer ch.hold(-len(received.Records))
+	ch.d.work(ctx, ch, received)
+}
+
+func (ch *channel) next() queue.Received {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.waiting.pop()
 }
 
 // gate waits until a connector of the channel can take more than the workers hold already. While none
@@ -88,14 +108,13 @@ func (ch *channel) gate(ctx context.Context) error {
 	}
 }
 
-// capacity is how many messages the connectors that can be used now may have in flight, and what their rates let pass
-// while a worker holds an envelope: more would only be taken from other gateways, and given back.
+// capacity is how many messages the connectors that can be used now may have in flight.
 func (ch *channel) capacity() int {
 	now := time.Now()
 	n := 0
 	for _, c := range ch.d.of(ch.name) {
 		if c.available(now) {
-			n += c.appetite()
+			n += c.slots()
 		}
 	}
 	return n

@@ -135,16 +135,6 @@ func (c *connector) slots() int {
 	return c.slotsLocked()
 }
 
-// appetite is how many messages are worth holding for the connector: its places, or what its rate lets pass in the time
-// that a worker waits for it, and as much again so that it never runs dry.
-func (c *connector) appetite() int {
-	places := c.slots()
-	if rate := c.rate(); rate > 0 {
-		places = min(places, max(1, int(2*rate*holdTime.Seconds())))
-	}
-	return places
-}
-
 func (c *connector) slotsLocked() int {
 	switch {
 	case c.policy.MaxInFlight > 0 && c.status.MaxInFlight > 0:

@@ -65,12 +65,18 @@ func (d *Dispatcher) rules(c *connector) []limit.Rule {
 	return append(rules, d.o.Rules(resource)...)
 }
 
-// within is how many of n may pass at once at best; a burst of a rate is one second's worth.
+// gulps is how many parts of a second's worth of a rate are asked for one by one: more at once would come to the
+// provider as a second's worth, then nothing for a second.
+const gulps = 50
+
+// within is how many of n may pass at once at best.
 func within(rules []limit.Rule, n int) int {
 	for _, rule := range rules {
-		if rule.Max < float64(n) {
-			n = max(1, int(rule.Max))
+		most := rule.Max
+		if rule.Type == limit.QPS {
+			most /= gulps
 		}
+		n = max(1, min(n, int(min(most, core.MaxEnvelope))))
 	}
 	return n
 }

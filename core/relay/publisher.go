@@ -22,19 +22,20 @@ type publisher struct {
 	generation atomic.Int64
 }
 
-// publish returns how many envelopes were confirmed. What is not stays unpublished for the sweep.
-func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) int {
+// publish returns how many envelopes were confirmed, and whether the queue takes any at all. What is not confirmed stays
+// unpublished for the sweep.
+func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) (int, bool) {
 	// Before the queue is asked: one that loses its content meanwhile has another generation.
 	generation := p.generation.Load()
 	if len(envelopes) == 0 || generation == 0 {
-		return 0
+		return 0, true
 	}
-	n := p.confirm(ctx, envelopes, generation)
+	n, takes := p.confirm(ctx, envelopes, generation)
 	p.ledger.flushIfFull(ctx)
-	return n
+	return n, takes
 }
 
-func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, generation int64) int {
+func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, generation int64) (int, bool) {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	err := p.index.Publish(ctx, envelopes)
@@ -43,17 +44,20 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, gene
 		// One lane is full; the others are not to wait for it.
 		n := 0
 		for i := range envelopes {
-			n += p.confirm(ctx, envelopes[i:i+1], generation)
+			more, takes := p.confirm(ctx, envelopes[i:i+1], generation)
+			if n += more; !takes {
+				return n, false
+			}
 		}
-		return n
+		return n, true
 	case errors.Is(err, queue.ErrFull):
-		return 0
+		return 0, true
 	case err != nil:
 		p.logger.ErrorContext(ctx, "relay: cannot publish; the sweep tries again", "envelopes", len(envelopes), "error", err)
-		return 0
+		return 0, false
 	}
 	p.ledger.published(envelopes, generation)
-	return len(envelopes)
+	return len(envelopes), true
 }
 
 // ledger gathers what the outbox is to be told, so that one write tells of many envelopes. What is lost with

@@ -249,8 +249,12 @@ func (r *Relay) sweepBefore(ctx context.Context, before time.Time) error {
 		if err != nil {
 			return err
 		}
-		if n := r.publish.publish(ctx, envelopes); n > 0 {
+		n, takes := r.publish.publish(ctx, envelopes)
+		if n > 0 {
 			r.o.Logger.InfoContext(ctx, "relay: published envelopes that the queue did not have", "envelopes", n)
+		}
+		if !takes {
+			return nil // the next sweep begins where this one did not come on
 		}
 		if len(envelopes) < page {
 			r.swept = 0

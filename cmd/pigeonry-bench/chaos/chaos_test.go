@@ -82,11 +82,7 @@ func run(t *testing.T, o chaos.Options) *chaos.Report {
 	o.Bin, o.Brief, o.AtEnd, o.Progress = bin, true, true, &progress
 	o.Slack = 3 // other tests run beside this one
 	report, err := chaos.Run(t.Context(), o)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s", progress.Bytes())
-		}
-	})
+	t.Logf("%s", progress.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,12 +127,10 @@ func TestChaosShort(t *testing.T) {
 	}
 	for engines, faults := range map[string][]string{
 		chaos.Embedded: {
-			"gateway-kill", "plugin-kill", "plugin-stop", "provider-500", "provider-unanswered", "receipts-doubled",
-			"receipts-early", "gateway-full", "gateway-term",
+			"gateway-kill", "plugin-kill", "plugin-stop", "provider-unanswered", "receipts-early", "gateway-full", "gateway-term",
 		},
 		chaos.Production: {
-			"worker-kill", "front-kill", "plugin-kill", "postgres-kill", "redis-kill", "postgres-cut", "rabbitmq-reset",
-			"rabbitmq-wipe", "rabbitmq-memory", "receipts-disordered", "all-term",
+			"worker-kill", "front-kill", "postgres-kill", "rabbitmq-wipe", "redis-kill", "postgres-cut", "receipts-disordered", "all-term",
 		},
 	} {
 		t.Run(engines, func(t *testing.T) {
@@ -155,7 +149,7 @@ type sabotage struct {
 }
 
 // The connectors are slow, so that messages wait at every station when the fault comes.
-const slow = "rate = 30"
+const slow = "rate = 25"
 
 var sabotages = []sabotage{
 	{
@@ -231,7 +225,7 @@ func TestSabotageIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := run(t, chaos.Options{
-				Engines: s.engines, Faults: s.faults, Rate: 100, Settings: slow, Gateway: gateway, Patience: 12 * time.Second, Targeted: true,
+				Engines: s.engines, Faults: s.faults, Rate: 100, Settings: slow, Gateway: gateway, Patience: 30 * time.Second, Targeted: true,
 			})
 			if r.Counts[s.want] == 0 {
 				t.Errorf("the run found %v, want %q", r.Counts, s.want)

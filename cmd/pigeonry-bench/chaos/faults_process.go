@@ -37,7 +37,7 @@ func (s *stage) processFaults() []Fault {
 func (s *stage) pluginStop(g *gateway) Fault {
 	var halted []int
 	return Fault{
-		Name: "plugin-stop", Target: g.name, Limit: gatewayLimit, Hold: s.brief(20*time.Second, 8*time.Second),
+		Name: "plugin-stop", Target: g.name, Limit: gatewayLimit, Hold: s.brief(20*time.Second, 6*time.Second),
 		Inject: func(context.Context) error {
 			halted = g.plugins()
 			return g.signalPlugins(syscall.SIGSTOP)

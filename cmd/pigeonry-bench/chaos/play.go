@@ -69,7 +69,7 @@ func (r *run) warm(ctx context.Context) (map[string]needsAtRest, error) {
 		return nil, nil
 	}
 	r.load.resume()
-	if err := sleep(ctx, 2*warmUp, nil); err != nil {
+	if err := sleep(ctx, 2*r.pause(), nil); err != nil {
 		return nil, err
 	}
 	v, err := r.check(ctx)
@@ -92,11 +92,11 @@ func (r *run) oneByOne(ctx context.Context) error {
 			continue
 		}
 		r.load.resume()
-		if err := sleep(ctx, r.stage.brief(warmUp, warmUp/2), nil); err != nil {
+		if err := sleep(ctx, r.pause(), nil); err != nil {
 			return err
 		}
 		outcome := r.perform(ctx, f, nil)
-		if err := errors.Join(ctx.Err(), sleep(ctx, r.stage.brief(warmUp, warmUp/2), nil)); err != nil {
+		if err := errors.Join(ctx.Err(), sleep(ctx, r.pause(), nil)); err != nil {
 			return err
 		}
 		if !r.o.AtEnd {
@@ -110,6 +110,14 @@ func (r *run) oneByOne(ctx context.Context) error {
 		r.report.Faults = append(r.report.Faults, *outcome)
 	}
 	return r.fillUp(ctx)
+}
+
+// pause is how long load goes by between faults.
+func (r *run) pause() time.Duration {
+	if r.o.Brief && !r.o.Targeted {
+		return warmUp / 2
+	}
+	return warmUp // a targeted run is about what waits when the fault comes
 }
 
 // checkAfter checks after a fault and returns how many doubles there are by now.

@@ -16,7 +16,7 @@ import (
 // Load implements store.Dispatch. The content comes by a statement of its own: both tables are read along their index.
 func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Message, error) {
 	stretches := runsOf(int64s(records))
-	found := make(map[core.RecordID]*core.Message, len(records))
+	found, whole := make(map[core.RecordID]*core.Message, len(records)), make(map[core.RecordID]*core.Message, len(records))
 	batch := &pgx.Batch{}
 	batch.Queue("SELECT "+recordColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last",
 		stretches.first, stretches.last)
@@ -34,6 +34,7 @@ func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Messa
 			if m, ok := found[core.RecordID(r.int())]; ok {
 				readMetadata(r, m)
 				readContent(r, &m.Content)
+				whole[m.ID] = m
 			}
 			return nil
 		})
@@ -41,9 +42,9 @@ func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Messa
 	if err = errors.Join(err, results.Close()); err != nil {
 		return nil, explain("load messages", err)
 	}
-	messages := make([]core.Message, 0, len(found))
+	messages := make([]core.Message, 0, len(whole))
 	for _, id := range records {
-		if m, ok := found[id]; ok {
+		if m, ok := whole[id]; ok { // a day that is being dropped has no content: such a message is gone
 			messages = append(messages, *m)
 		}
 	}

@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	// blockSize is how many ids a gateway takes from the database at a time. They are ten milliseconds' worth of
-	// the clock, so that ten busy gateways do not run ahead of it.
-	blockSize = 40_960
+	// minBlock and maxBlock bound how many ids a gateway takes from the database at a time: about as many as it used up
+	// the last time, since what it takes and does not use moves all others ahead of the clock. A millisecond has 4096.
+	minBlock = 512
+	maxBlock = 40_960
 	// blockLife is how long a block is used: an id carries its time, and an older block's would be wrong by more.
 	blockLife = 100 * time.Millisecond
 )
@@ -23,9 +24,9 @@ type blocks struct {
 	pool *pgxpool.Pool
 	now  func() time.Time
 
-	mu        sync.Mutex
-	next, end int64 // of the block
-	until     time.Time
+	mu               sync.Mutex
+	first, next, end int64 // of the block
+	until            time.Time
 }
 
 // ReserveIDs implements store.Intake.
@@ -42,13 +43,22 @@ func (b *blocks) reserve(ctx context.Context, n int64) (int64, error) {
 	defer b.mu.Unlock()
 	now := b.now()
 	if b.end-b.next < n || now.After(b.until) {
-		if err := b.take(ctx, max(n, blockSize), now); err != nil {
+		if err := b.take(ctx, max(n, b.size(now)), now); err != nil {
 			return 0, err
 		}
 	}
 	first := b.next
 	b.next += n
 	return first, nil
+}
+
+// size is that of the next block: twice what was used of the last one, or twice all of it if it did not last.
+func (b *blocks) size(now time.Time) int64 {
+	used := b.next - b.first
+	if !now.After(b.until) {
+		used = b.end - b.first
+	}
+	return min(max(2*used, minBlock), maxBlock)
 }
 
 // take begins a new block at the clock, or behind the blocks of others. A restart of the server cannot give a
@@ -60,6 +70,6 @@ func (b *blocks) take(ctx context.Context, size int64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	b.next, b.end, b.until = next-size, next, now.Add(blockLife)
+	b.first, b.next, b.end, b.until = next-size, next-size, next, now.Add(blockLife)
 	return nil
 }

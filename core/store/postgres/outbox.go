@@ -75,7 +75,8 @@ func (s *Store) Generation(ctx context.Context, name string) (int64, error) {
 }
 
 // Unpublished implements store.Outbox. The envelopes below the generation and those above it are each a range of the
-// index.
+// index on generations, in whose order they are read, so that no other index serves. Of several lost generations the
+// lowest comes first.
 func (s *Store) Unpublished(ctx context.Context, generation int64, before time.Time, after int64, limit int) ([]core.Envelope, error) {
 	var envelopes []core.Envelope
 	err := each(ctx, s.pool, func(r *row) error {
@@ -86,8 +87,10 @@ func (s *Store) Unpublished(ctx context.Context, generation int64, before time.T
 		envelopes = append(envelopes, e)
 		return nil
 	}, `SELECT id, channel, lane, record_ids FROM (
-			SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation < $1 AND id > $2 UNION ALL SELECT id, channel, lane, record_ids, created_at FROM outbox WHERE generation > $1 AND id > $2) AS o
-		WHERE created_at < $3 ORDER BY id LIMIT $4`, generation, after, at(before), limit)
+			(SELECT id, channel, lane, record_ids FROM outbox WHERE generation < $1 AND id > $2 AND created_at < $3 ORDER BY generation, id LIMIT $4)
+			UNION ALL
+			(SELECT id, channel, lane, record_ids FROM outbox WHERE generation > $1 AND id > $2 AND created_at < $3 ORDER BY generation, id LIMIT $4)) AS o
+		ORDER BY id LIMIT $4`, generation, after, at(before), limit)
 	return envelopes, explain("read the outbox", err)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ func partitionedTables() []partitioned {
 		{table: "receipts", byDate: true, keep: references},
 		{table: "inbound_messages", byDate: true, keep: messages},
 		// Last: while a day of this one is kept, its messages are there.
-		{table: "message_records", storage: " WITH (fillfactor = 27)", keep: messages},
+		{table: messageRecords, storage: " WITH (fillfactor = 27)", keep: messages},
 	}
 }
 
@@ -148,7 +149,7 @@ func (p *partitions) ddl(ctx context.Context, statement string, checks ...func(p
 // datedName tells the day from the name of a partition.
 var datedName = regexp.MustCompile(`^(\w+)_p(\d{8})$`)
 
-// drop drops partitions past their retention and returns how many. A day with a message that is not done is kept
+// drop drops the days past their retention and returns how many tables went. A day with a message that is not done is kept
 // until it is: a schedule may lie a year ahead.
 func (p *partitions) drop(ctx context.Context) (int, error) {
 	known, err := p.known(ctx)
@@ -157,27 +158,61 @@ func (p *partitions) drop(ctx context.Context) (int, error) {
 	}
 	dropped := 0
 	for _, date := range p.past(known) {
-		open, err := p.hasOpen(ctx, p.pool, date, known)
-		if err != nil {
-			return dropped, err
-		}
-		for _, t := range partitionedTables() {
-			keep := t.keep(p.o)
-			if !known[t.name(date)] || keep == 0 || p.o.Now().Sub(date.Add(day)) < keep {
-				continue
+		for _, keep := range []time.Duration{p.o.Keep, p.o.KeepReferences} {
+			n, err := p.dropDay(ctx, date, keep, known)
+			if dropped += n; err != nil {
+				return dropped, err
 			}
-			if open && t.table != "provider_refs" && t.table != "receipts" {
-				p.o.Logger.WarnContext(ctx, "postgres: a day past its retention is kept, as a message of it is not done", "partition", t.name(date))
-				continue
-			}
-			if err := p.ddl(ctx, "DROP TABLE "+t.name(date)); err != nil {
-				return dropped, fmt.Errorf("drop partition %s: %w", t.name(date), explain("drop", err))
-			}
-			p.o.Logger.InfoContext(ctx, "postgres: dropped a partition past its retention", "partition", t.name(date))
-			dropped++
 		}
 	}
 	return dropped, nil
+}
+
+// dropDay drops all tables of a day that are kept for the same time, in one transaction.
+func (p *partitions) dropDay(ctx context.Context, date time.Time, keep time.Duration, known map[string]bool) (int, error) {
+	var names []string
+	records := false
+	for _, t := range partitionedTables() {
+		name := t.name(date)
+		if t.keep(p.o) == keep && keep != 0 && known[name] && p.o.Now().Sub(date.Add(day)) >= keep {
+			names, records = append(names, name), records || t.table == messageRecords
+			delete(known, name)
+		}
+	}
+	if len(names) == 0 {
+		return 0, nil
+	}
+	var checks []func(pgx.Tx) (bool, error)
+	if records {
+		open, err := p.hasOpen(ctx, date)
+		if err != nil {
+			return 0, err
+		}
+		if open {
+			p.o.Logger.WarnContext(ctx, "postgres: a day past its retention is kept, as a message of it is not done", "day", date.Format(time.DateOnly))
+			return 0, nil
+		}
+		checks = append(checks, func(tx pgx.Tx) (bool, error) { return p.lockDone(ctx, tx, date) })
+	}
+	if err := p.ddl(ctx, "DROP TABLE "+strings.Join(names, ", "), checks...); err != nil {
+		return 0, fmt.Errorf("drop the day %s: %w", date.Format(time.DateOnly), explain("drop", err))
+	}
+	p.o.Logger.InfoContext(ctx, "postgres: dropped a day past its retention", "tables", strings.Join(names, ", "))
+	return len(names), nil
+}
+
+// messageRecords is the table whose rows say whether a day is done.
+const messageRecords = "message_records"
+
+// lockDone keeps everybody from a day's messages and says whether none was brought back since they were looked at: what
+// is retried has an envelope.
+func (p *partitions) lockDone(ctx context.Context, tx pgx.Tx, date time.Time) (bool, error) {
+	if _, err := exec(ctx, tx, "LOCK TABLE "+partitioned{table: messageRecords}.name(date)+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+		return false, err
+	}
+	back, err := first(ctx, tx, func(*row) {}, "SELECT 1 FROM outbox o, unnest(o.record_ids) AS r(id) WHERE r.id >= $1 AND r.id < $2 LIMIT 1",
+		int64(core.FirstRecordID(date)), int64(core.FirstRecordID(date.Add(day))))
+	return !back, err
 }
 
 // past returns the days, of those that have partitions, that some retention has ended for.
@@ -202,15 +237,10 @@ func (p *partitions) past(known map[string]bool) []time.Time {
 	return days
 }
 
-// hasOpen says whether a message of a day is not done: by its status, or because an envelope or a timer may bring it
-// back.
-func (p *partitions) hasOpen(ctx context.Context, q querier, date time.Time, known map[string]bool) (bool, error) {
-	records := partitioned{table: "message_records"}
-	if !known[records.name(date)] || p.o.Keep == 0 || p.o.Now().Sub(date.Add(day)) < p.o.Keep {
-		return false, nil
-	}
+// hasOpen says whether a message of a day is not done. It reads the day without holding anybody up.
+func (p *partitions) hasOpen(ctx context.Context, date time.Time) (bool, error) {
 	var open bool
-	_, err := first(ctx, q, func(r *row) { open = r.bool() }, fmt.Sprintf(
-		"SELECT EXISTS (SELECT FROM %s WHERE status IN ('scheduled', 'queued', 'sending', 'uncertain'))", records.name(date)))
+	_, err := first(ctx, p.pool, func(r *row) { open = r.bool() }, fmt.Sprintf(
+		"SELECT EXISTS (SELECT FROM %s WHERE status IN ('scheduled', 'queued', 'sending', 'uncertain'))", partitioned{table: messageRecords}.name(date)))
 	return open, explain("look for messages that are not done", err)
 }

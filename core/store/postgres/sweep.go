@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,17 +54,20 @@ type waker struct {
 // that another gateway takes are passed over.
 func (w *waker) takeTimers(ctx context.Context, limit int) ([]int64, error) {
 	var ids, timers []int64
+	var times []time.Time
 	err := each(ctx, w.tx, func(r *row) error {
-		timer := r.int()
+		timer, wake := r.int(), r.time()
 		if len(ids) < limit {
-			timers, ids = append(timers, timer), r.ids(ids)
+			timers, times, ids = append(timers, timer), append(times, wake), r.ids(ids)
 		}
 		return nil
-	}, "SELECT id, record_ids FROM message_timers WHERE wake_at <= $1 ORDER BY wake_at, id LIMIT $2 FOR UPDATE SKIP LOCKED", w.now, limit)
+	}, "SELECT id, wake_at, record_ids FROM message_timers WHERE wake_at <= $1 ORDER BY wake_at, id LIMIT $2 FOR UPDATE SKIP LOCKED", w.now, limit)
 	if err != nil || len(timers) == 0 {
 		return nil, err
 	}
-	_, err = exec(ctx, w.tx, "DELETE FROM message_timers WHERE wake_at <= $1 AND id = ANY($2)", w.now, timers)
+	// By the whole key: each is one look into the index, however many others are due.
+	_, err = exec(ctx, w.tx, `DELETE FROM message_timers t USING unnest($1::timestamptz[], $2::bigint[]) AS x(wake_at, id)
+		WHERE t.wake_at = x.wake_at AND t.id = x.id`, times, timers)
 	return ids, err
 }
 
@@ -179,12 +183,15 @@ func (s *Store) Oldest(ctx context.Context, now time.Time) (time.Time, bool, err
 
 // Purge implements store.Sweep. It also makes partitions ahead and drops those past their retention.
 func (s *Store) Purge(ctx context.Context, now, unmatchedBefore time.Time, limit int) (int, error) {
-	if err := s.keepPartitions(ctx, now); err != nil {
-		return 0, err
-	}
 	if err := s.rematch(ctx, now); err != nil {
 		return 0, err
 	}
+	n, err := s.purgeRows(ctx, now, unmatchedBefore, limit)
+	return n, errors.Join(err, s.keepPartitions(ctx, now))
+}
+
+// purgeRows removes what is not kept by days.
+func (s *Store) purgeRows(ctx context.Context, now, unmatchedBefore time.Time, limit int) (int, error) {
 	keys, err := exec(ctx, s.pool, `DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
 		SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`, at(now), limit)
 	if err != nil {
