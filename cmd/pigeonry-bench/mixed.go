@@ -13,9 +13,10 @@ import (
 const (
 	// floodAhead is how many batches a flood is ahead of the plugin: more than it gets in the time of a few looks.
 	floodAhead = 10
-	// pacedRate is how many messages a second the lanes get that are not flooded.
+	// pacedRate is how many messages a second the lanes get that are not flooded, on as many connections as seconds of
+	// waiting need.
 	pacedRate  = 50
-	pacedConns = 32
+	pacedConns = 256
 )
 
 // pacedPriorities are those of a lane each.

@@ -83,7 +83,7 @@ type call struct {
 	then func(*reader, list)
 }
 
-func tableCalls() []call {
+func tableCalls(f filled) []call {
 	remember := func(r *reader, l list) { r.found = append(r.found, l.Items...) }
 	return []call{
 		{"list, by time", (*reader).hour, remember},
@@ -96,7 +96,7 @@ func tableCalls() []call {
 		{"list, next page", (*reader).nextPage, func(r *reader, l list) { r.cursor = l.NextCursor }},
 		{"message", func(r *reader) string { return fmt.Sprintf("/api/messages/%d", r.any().RecordID) }, nil},
 		{"trace", func(r *reader) string { return "/api/messages/traces/" + r.any().TraceID }, nil},
-		{"batch of " + thousands(batchSize), func(r *reader) string {
+		{"batch of " + thousands(float64(f.batchSize)), func(r *reader) string {
 			return fmt.Sprintf("/api/messages/batches/%d", pickOne(r.filled.batches))
 		}, nil},
 	}
@@ -137,8 +137,8 @@ func pickOne[T any](of []T) T { return of[rand.IntN(len(of))] }
 func measureCalls(ctx context.Context, s *subject, f filled) ([]part, error) {
 	r := &reader{client: &client{address: s.address}, filled: f}
 	defer r.client.close()
-	parts := make([]part, 0, len(tableCalls()))
-	for _, c := range tableCalls() {
+	parts := make([]part, 0, len(tableCalls(f)))
+	for _, c := range tableCalls(f) {
 		times := make([]time.Duration, 0, calls)
 		for range calls {
 			took, err := r.once(ctx, c)

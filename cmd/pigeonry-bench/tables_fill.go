@@ -30,6 +30,7 @@ type filled struct {
 	others      []int64
 	templates   []int64
 	batches     []int64
+	batchSize   int
 }
 
 // fill is what is to be put into the tables.
@@ -76,6 +77,7 @@ func (f *fill) plan(now time.Time, messages int) {
 	today := now.Truncate(24 * time.Hour)
 	f.from, f.until = today.AddDate(0, 0, 1-filledDays), now
 	size := min(batchSize, messages/filledDays/2)
+	f.batchSize = size
 	for n := range filledDays {
 		date := f.from.AddDate(0, 0, n)
 		count := messages/filledDays - size

@@ -103,7 +103,7 @@ func exactlyOnce(t bench, n int, returns bool, queues ...queue.Queue) {
 }
 
 func sharedExactlyOnce(t bench, q queue.Queue) {
-	n := 100_000
+	n := 20_000
 	if testing.Short() {
 		n = 10_000
 	}
