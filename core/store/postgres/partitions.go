@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -138,7 +140,7 @@ func (p *partitions) ddl(ctx context.Context, statement string, checks ...func(p
 		}
 		for _, check := range checks {
 			if ok, err := check(tx); err != nil || !ok {
-				return err
+				return cmp.Or(err, errKept)
 			}
 		}
 		_, err = tx.Exec(ctx, statement)
@@ -194,12 +196,19 @@ func (p *partitions) dropDay(ctx context.Context, date time.Time, keep time.Dura
 		}
 		checks = append(checks, func(tx pgx.Tx) (bool, error) { return p.lockDone(ctx, tx, date) })
 	}
-	if err := p.ddl(ctx, "DROP TABLE "+strings.Join(names, ", "), checks...); err != nil {
+	err := p.ddl(ctx, "DROP TABLE "+strings.Join(names, ", "), checks...)
+	if errors.Is(err, errKept) {
+		return 0, nil // the next look finds it open
+	}
+	if err != nil {
 		return 0, fmt.Errorf("drop the day %s: %w", date.Format(time.DateOnly), explain("drop", err))
 	}
 	p.o.Logger.InfoContext(ctx, "postgres: dropped a day past its retention", "tables", strings.Join(names, ", "))
 	return len(names), nil
 }
+
+// errKept says that a table must stay.
+var errKept = errors.New("it is still in use")
 
 // messageRecords is the table whose rows say whether a day is done.
 const messageRecords = "message_records"

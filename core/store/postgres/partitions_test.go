@@ -34,8 +34,14 @@ func accept(t *testing.T, s *postgres.Store, account core.AccountID, made, notBe
 		ID: id, TraceID: core.NewTraceID(id, 1), Account: account, Channel: "sms", Recipient: "+8613800000001", Budget: 5,
 		CreatedAt: made, NextAttempt: notBefore,
 	}
-	if _, _, err := s.Accept(t.Context(), []store.Submission{{Account: account, Messages: []core.Message{m}}}); err != nil {
+	envelopes, _, err := s.Accept(t.Context(), []store.Submission{{Account: account, Messages: []core.Message{m}}})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, e := range envelopes { // as a worker does that finds nothing to send
+		if err := s.Settled(t.Context(), []int64{e.ID}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return id
 }
@@ -101,7 +107,7 @@ func TestADayWithoutAPartitionStopsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := core.FirstRecordID(late)
+	id := core.FirstRecordID(late) + 1<<24 // hours later, on the same day
 	m := core.Message{ID: id, TraceID: core.NewTraceID(id, 1), Account: account.ID, Channel: "sms", Recipient: "1", Budget: 5, CreatedAt: late}
 	if _, _, err := s.Accept(t.Context(), []store.Submission{{Account: account.ID, Messages: []core.Message{m}}}); err != nil {
 		t.Fatal(err)
