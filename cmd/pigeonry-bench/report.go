@@ -145,8 +145,9 @@ func (r *report) writeParts(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n%-42s %11s %11s %11s %11s %11s\n", "part", "number", "a second", "p50 ms", "p99 ms", "accept p99")
 	for _, p := range r.Parts {
-		fmt.Fprintf(b, "  %-40s %11s %11s %11s %11s%s\n", p.Name,
+		line := fmt.Sprintf("  %-40s %11s %11s %11s %11s %11s", p.Name,
 			orNone(float64(p.Count)), orNone(p.Rate), orNone(p.P50), orNone(p.P99), orNone(p.Accepted))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
 

@@ -13,7 +13,7 @@ const (
 	// fastRate is the load of the channel that is measured: well below what it can do.
 	fastRate = 200
 	// slowRate is what keeps coming for the channel that hangs, after slowFirst that are there at once.
-	slowRate  = 20
+	slowRate  = 2
 	slowFirst = 5000
 	// spells is how many parts of a phase have a p99 of their own: the one in the middle counts, so that a stall of
 	// the machine in one phase says nothing about the other.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 
 // noneLeft is the wait after a refusal that names no time: nothing passes until the limit is raised.
 const noneLeft = 100 * time.Millisecond
+
+// maxSpread is how far those who wait for the same moment are spread at most: what they come late is lost to a rate.
+const maxSpread = 5 * time.Millisecond
 
 // ration takes up to n of what the connector's rate and limits let pass, all in one call, waiting for it
 // until ctx ends. It returns how many may be sent now, 0 when ctx ended first, and a function that gives places
@@ -45,7 +49,7 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) (int, func
 			n = (n + 1) / 2 // fewer may still fit in
 			continue
 		}
-		sleep(ctx, wait+rand.N(wait/4+time.Millisecond))
+		sleep(ctx, wait+rand.N(min(wait/4, maxSpread)+time.Millisecond))
 		if ctx.Err() != nil {
 			return 0, func() {}
 		}
@@ -57,7 +61,7 @@ func (d *Dispatcher) rules(c *connector) []limit.Rule {
 	resource := ResourceConnector + string(c.id)
 	var rules []limit.Rule
 	if rate := c.rate(); rate > 0 {
-		rules = append(rules, limit.Rule{Resource: resource, Type: limit.QPS, Max: rate})
+		rules = append(rules, strict(resource, rate)...)
 	}
 	if d.o.Rules == nil {
 		return rules
@@ -65,15 +69,37 @@ func (d *Dispatcher) rules(c *connector) []limit.Rule {
 	return append(rules, d.o.Rules(resource)...)
 }
 
+// guard is what a second is longer for us than for a provider: messages that take their time on the way to it come
+// closer together than they were let go.
+const guard = 20 * time.Millisecond
+
+// pace is the time in which no more than its part of a rate passes, so that an urgent message does not wait for a
+// second that others have used up at its beginning.
+const pace = 200 * time.Millisecond
+
+// strict are the rules for a rate that no second exceeds, wherever it begins: a provider that counts would refuse what
+// a burst has too much. Whole messages pass, so the span is that of as many as a second has whole.
+func strict(resource string, rate float64) []limit.Rule {
+	whole := math.Floor(rate)
+	if whole < 1 {
+		return []limit.Rule{{Resource: resource, Type: limit.QPS, Max: rate}} // its burst is one message
+	}
+	span := time.Duration(whole / rate * float64(time.Second+guard))
+	return []limit.Rule{
+		{Resource: resource, Type: limit.SlidingWindow, Max: whole, Window: span},
+		{Resource: resource, Type: limit.SlidingWindow, Max: math.Ceil(rate * pace.Seconds()), Window: pace},
+	}
+}
+
 // gulps is how many parts of a second's worth of a rate are asked for one by one: more at once would come to the
-// provider as a second's worth, then nothing for a second.
+// provider as one lot, after a wait for all of it.
 const gulps = 50
 
 // within is how many of n may pass at once at best.
 func within(rules []limit.Rule, n int) int {
 	for _, rule := range rules {
 		most := rule.Max
-		if rule.Type == limit.QPS {
+		if rule.Type == limit.QPS || rule.Type == limit.SlidingWindow && rule.Window < 2*time.Second {
 			most /= gulps
 		}
 		n = max(1, min(n, int(min(most, core.MaxEnvelope))))

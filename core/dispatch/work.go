@@ -14,7 +14,7 @@ import (
 const (
 	// holdTime bounds how long a worker keeps an envelope while it waits for a connector's places or
 	// rate. After it the rest goes back to the head of its lane, so that a more urgent one gets its turn.
-	holdTime = time.Second
+	holdTime = 500 * time.Millisecond
 	// retryPause is the wait before a step that was refused is tried again; it doubles up to maxRetryPause.
 	retryPause    = 200 * time.Millisecond
 	maxRetryPause = 5 * time.Second

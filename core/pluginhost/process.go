@@ -144,7 +144,7 @@ func (p *process) explain(err error, stderr *stderrLog) error {
 		return named
 	case errors.Is(err, context.Canceled):
 		return err
-	case p.runner.ID() == "":
+	case p.runner.ID() == "" && !errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("start process: %w", err)
 	case !p.runner.greeted():
 		if !errors.Is(err, context.DeadlineExceeded) {

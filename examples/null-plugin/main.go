@@ -44,7 +44,7 @@ func (n null) SendBatch(ctx context.Context, ms []*sdk.Message, report func(int,
 		fail(ms, 0, sdk.Retryable(err), report)
 		return
 	}
-	passed := n.quota.take(time.Now(), len(ms))
+	passed, wait := n.quota.take(time.Now(), len(ms))
 	if err := n.ledger.note(ms[:passed]); err != nil {
 		fail(ms, 0, sdk.Retryable(err), report)
 		return
@@ -53,7 +53,7 @@ func (n null) SendBatch(ctx context.Context, ms []*sdk.Message, report func(int,
 		report(i, sdk.Accepted(m.AttemptID), nil)
 	}
 	if passed < len(ms) {
-		fail(ms, passed, sdk.Throttled(n.refuse(ms[passed:]), time.Second), report)
+		fail(ms, passed, sdk.Throttled(n.refuse(ms[passed:]), wait), report)
 	}
 }
 

@@ -45,11 +45,14 @@ func TestQuotaCountsWithinAnySecond(t *testing.T) {
 		{time.Second, 2, 1}, // the first has left the second, the other two have not
 		{1900 * time.Millisecond, 3, 2},
 	} {
-		if got := q.take(start.Add(step.after), step.n); got != step.want {
+		if got, _ := q.take(start.Add(step.after), step.n); got != step.want {
 			t.Errorf("after %v: %d of %d passed, want %d", step.after, got, step.n, step.want)
 		}
 	}
-	if got := (*quota)(nil).take(start, 5); got != 5 {
+	if got, wait := q.take(start.Add(1950*time.Millisecond), 1); got != 0 || wait != 50*time.Millisecond {
+		t.Errorf("of one too many %d passed, and the next one may after %v, want 50ms", got, wait)
+	}
+	if got, _ := (*quota)(nil).take(start, 5); got != 5 {
 		t.Errorf("without a quota %d of 5 passed", got)
 	}
 }

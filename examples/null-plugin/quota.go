@@ -19,21 +19,21 @@ type quota struct {
 
 func newQuota(n int) *quota { return &quota{latest: make([]time.Time, n)} }
 
-// take returns how many of n messages may pass now.
-func (q *quota) take(now time.Time, n int) int {
+// take returns how many of n messages may pass now, and when the next one may if not all do.
+func (q *quota) take(now time.Time, n int) (passed int, wait time.Duration) {
 	if q == nil {
-		return n
+		return n, 0
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range n {
-		if now.Sub(q.latest[q.next]) < time.Second {
-			return i
+		if since := now.Sub(q.latest[q.next]); since < time.Second {
+			return i, time.Second - since
 		}
 		q.latest[q.next] = now
 		q.next = (q.next + 1) % len(q.latest)
 	}
-	return n
+	return n, 0
 }
 
 // refuse notes what found no place. The error says why, or that it could not be noted.
