@@ -113,6 +113,8 @@ type Options struct {
 	// Publish hands on the envelopes of a commit. It must not block for long.
 	Publish func([]core.Envelope)
 	Logger  *slog.Logger
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 	// Budget is how many attempts a message has; default core.DefaultBudget.
 	Budget int
 	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once.
@@ -141,7 +143,10 @@ func New(o Options) *Service {
 	if o.MaxSegments == 0 {
 		o.MaxSegments = 10
 	}
-	return &Service{o: o, keys: NewKeys(o.Intake), committer: startCommitter(o.Intake, max(o.Groups, 1), o.Publish)}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{o: o, keys: NewKeys(o.Intake, o.Now), committer: startCommitter(o.Intake, max(o.Groups, 1), o.Publish)}
 }
 
 // Keys returns the idempotency keys in use, for requests that create something other than messages.
@@ -171,7 +176,7 @@ func (s *Service) Send(ctx context.Context, r Request) (Accepted, error) {
 }
 
 func (s *Service) accept(ctx context.Context, r Request) (Accepted, error) {
-	now := time.Now()
+	now := s.o.Now()
 	plan, err := s.plan(ctx, r, now)
 	if err != nil {
 		return Accepted{}, err

@@ -14,6 +14,7 @@ import (
 // the store. A request that failed forgets its key, so that it can be mended and sent again.
 type Keys struct {
 	intake store.Intake
+	now    func() time.Time
 
 	mu       sync.Mutex
 	inFlight map[flight]struct{}
@@ -24,9 +25,9 @@ type flight struct {
 	key     string
 }
 
-// NewKeys returns keys remembered in a store.
-func NewKeys(intake store.Intake) *Keys {
-	return &Keys{intake: intake, inFlight: map[flight]struct{}{}}
+// NewKeys returns keys remembered in a store, whose time now tells.
+func NewKeys(intake store.Intake, now func() time.Time) *Keys {
+	return &Keys{intake: intake, now: now, inFlight: map[flight]struct{}{}}
 }
 
 // Begin starts a request with a key. It returns the answer remembered for the same request, or a
@@ -72,7 +73,7 @@ func (k *Keys) leave(f flight) {
 
 // find returns the remembered answer, nil if there is none.
 func (k *Keys) find(ctx context.Context, account core.AccountID, key string, hash [32]byte) (*store.IdempotencyRecord, error) {
-	r, err := k.intake.FindKey(ctx, account, key, time.Now())
+	r, err := k.intake.FindKey(ctx, account, key, k.now())
 	switch {
 	case err == nil && r.BodyHash != hash:
 		return nil, &core.Error{

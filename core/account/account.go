@@ -35,6 +35,8 @@ type Options struct {
 	Keys     store.Keys
 	// DefaultRegion is given to an account that Bootstrap creates: ISO 3166-1 alpha-2, "" for none.
 	DefaultRegion string
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 }
 
 // Service makes, lists, revokes and checks keys. It is safe for concurrent use and needs no closing.
@@ -52,6 +54,9 @@ type holder struct {
 
 // New returns a service.
 func New(o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return &Service{o: o, good: newCache[holder](cacheSize, cacheFor), bad: newCache[struct{}](cacheSize, cacheFor)}
 }
 
@@ -62,7 +67,7 @@ func (s *Service) Authenticate(ctx context.Context, plain string) (core.Account,
 	if plain == "" || len(plain) > maxKey {
 		return core.Account{}, core.Key{}, unauthorized()
 	}
-	hash, now := Hash(plain), time.Now()
+	hash, now := Hash(plain), s.o.Now()
 	h, ok := s.good.get(hash, now)
 	if !ok {
 		if _, known := s.bad.get(hash, now); known {
@@ -110,7 +115,7 @@ func unauthorized() error {
 // Create makes a key for an account and returns it: the only time that it can be seen. An expiry of
 // zero means never. A name that is too long or an expiry in the past is a core.KindUnprocessable error.
 func (s *Service) Create(ctx context.Context, account core.AccountID, name string, expires time.Time) (string, core.Key, error) {
-	now := time.Now()
+	now := s.o.Now()
 	switch {
 	case utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, unicode.IsControl):
 		return "", core.Key{}, core.Invalid("name", "give at most %d characters without line breaks", maxName)
@@ -138,7 +143,7 @@ func (s *Service) List(ctx context.Context, account core.AccountID) ([]core.Key,
 // Revoke ends a key of an account for good. A key that is absent or another account's is a
 // core.KindNotFound error.
 func (s *Service) Revoke(ctx context.Context, account core.AccountID, id int64) error {
-	if err := s.o.Keys.RevokeKey(ctx, account, id, time.Now()); err != nil {
+	if err := s.o.Keys.RevokeKey(ctx, account, id, s.o.Now()); err != nil {
 		return fmt.Errorf("revoke key %d: %w", id, err)
 	}
 	s.good.clear() // the hash is not known here, and revoking is rare
@@ -153,7 +158,7 @@ func (s *Service) Bootstrap(ctx context.Context, plain string) (core.Account, er
 	if err := checkBootstrap(plain); err != nil {
 		return core.Account{}, err
 	}
-	now := time.Now()
+	now := s.o.Now()
 	account, err := s.o.Accounts.EnsureAccount(ctx, core.Account{
 		Name: defaultName, DefaultRegion: s.o.DefaultRegion, CreatedAt: now,
 	})

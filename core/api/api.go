@@ -38,6 +38,8 @@ type Options struct {
 	// PublicURL is how providers reach the gateway, e.g. "https://gateway.example.com"; plugins need
 	// it for signatures over the URL. Default: the Host of the request, over HTTP.
 	PublicURL string
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 	// KeyTTL is how long an idempotency key of a template is remembered; default 24 h.
 	KeyTTL time.Duration
 }
@@ -54,6 +56,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.KeyTTL == 0 {
 		o.KeyTTL = 24 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	s := &server{o: o}
 	engine := newEngine()

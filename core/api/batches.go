@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -33,7 +32,7 @@ func (s *server) GetBatch(c *gin.Context, id BatchId) {
 // CancelBatch cancels what is left of a batch.
 func (s *server) CancelBatch(c *gin.Context, id BatchId) {
 	ctx, account, batch := c.Request.Context(), accountOf(c), core.BatchID(id)
-	canceled, err := s.o.Messages.Cancel(ctx, account, store.Target{Batch: batch}, time.Now())
+	canceled, err := s.o.Messages.Cancel(ctx, account, store.Target{Batch: batch}, s.o.Now())
 	if err != nil {
 		s.fail(c, noBatch(err))
 		return

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -72,7 +71,7 @@ func (s *server) GetMessage(c *gin.Context, id RecordId) {
 // CancelMessage takes a message back. Canceling it again is no error, so that a repeat is safe.
 func (s *server) CancelMessage(c *gin.Context, id RecordId) {
 	ctx, account, record := c.Request.Context(), accountOf(c), core.RecordID(id)
-	canceled, err := s.o.Messages.Cancel(ctx, account, store.Target{Record: record}, time.Now())
+	canceled, err := s.o.Messages.Cancel(ctx, account, store.Target{Record: record}, s.o.Now())
 	if err != nil {
 		s.fail(c, noMessage(err))
 		return

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -96,7 +95,7 @@ func (s *server) createTemplate(c *gin.Context, t core.Template, record *store.I
 	}
 	if record != nil {
 		record.Status, record.Response = http.StatusCreated, body
-		record.CreatedAt = time.Now()
+		record.CreatedAt = s.o.Now()
 		record.ExpiresAt = record.CreatedAt.Add(s.o.KeyTTL)
 		if err := s.o.Idempotency.Save(ctx, *record); err != nil {
 			s.o.Logger.WarnContext(ctx, "api: the answer to an Idempotency-Key is not remembered",
@@ -174,7 +173,7 @@ func (s *server) templateBody(c *gin.Context) (core.Template, []byte, error) {
 	if err != nil {
 		return core.Template{}, nil, err
 	}
-	now := time.Now()
+	now := s.o.Now()
 	t := core.Template{
 		Account: accountOf(c), Name: body.Name, Channel: body.Channel, Subject: body.Subject, Content: body.Content,
 		HTML: body.Html, Status: core.TemplateStatus(body.Status), CreatedAt: now, UpdatedAt: now,

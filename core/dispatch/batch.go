@@ -28,7 +28,7 @@ type batch struct {
 // found by its lease.
 func (b *batch) record(ctx context.Context, results []core.Result) {
 	b.results = append(b.results, results...)
-	now := time.Now()
+	now := b.d.o.Now()
 	transitions := make([]store.Transition, 0, len(results))
 	for i := range results {
 		r := &results[i]

@@ -110,7 +110,7 @@ func (ch *channel) gate(ctx context.Context) error {
 
 // capacity is how many messages the connectors that can be used now may have in flight.
 func (ch *channel) capacity() int {
-	now := time.Now()
+	now := ch.d.o.Now()
 	n := 0
 	for _, c := range ch.d.of(ch.name) {
 		if c.available(now) {

@@ -184,10 +184,10 @@ const trialPause = 200 * time.Millisecond
 // permit asks the breaker for a call with n messages and returns how many it may carry. A trial, after the breaker
 // was open, risks one message. While it runs all other calls are refused, and the connector rests, as the
 // refused messages would else go round and round between queue and workers.
-func (c *connector) permit(n int) int {
+func (c *connector) permit(n int, now time.Time) int {
 	switch {
 	case !c.breaker.TryAcquirePermit():
-		c.pause(time.Now().Add(trialPause))
+		c.pause(now.Add(trialPause))
 		return 0
 	case c.breaker.IsHalfOpen():
 		return 1

@@ -57,22 +57,22 @@ func TestBreakerSparesAProviderThatIsDown(t *testing.T) {
 func TestConnectorRestsWhileATrialRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := ready("sms/a", Policy{})
-		if n := c.permit(100); n != 100 {
+		if n := c.permit(100, time.Now()); n != 100 {
 			t.Errorf("a closed breaker permits %d of 100", n)
 		}
 		for range 5 {
 			c.judge(results(3, core.FaultProvider))
 		}
 		<-time.After(7 * time.Second) // of the test's own clock
-		if n := c.permit(100); n != 1 {
+		if n := c.permit(100, time.Now()); n != 1 {
 			t.Errorf("the trial carries %d messages", n)
 		}
-		if n := c.permit(100); n != 0 || c.available(time.Now()) {
+		if n := c.permit(100, time.Now()); n != 0 || c.available(time.Now()) {
 			t.Errorf("beside the trial %d are permitted; available: %v", n, c.available(time.Now()))
 		}
 		c.judge([]core.Result{{Outcome: core.OutcomeAccepted}})
 		<-time.After(time.Second)
-		if n := c.permit(100); n != 100 || !c.available(time.Now()) {
+		if n := c.permit(100, time.Now()); n != 100 || !c.available(time.Now()) {
 			t.Errorf("after the trial %d are permitted; available: %v", n, c.available(time.Now()))
 		}
 	})

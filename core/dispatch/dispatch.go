@@ -65,6 +65,8 @@ type Options struct {
 	// Idle takes no envelopes: the dispatcher then only resolves what is uncertain.
 	Idle   bool
 	Logger *slog.Logger
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 	// Lease is how long a claim outlives the deadline of its delivery; default 30 s.
 	Lease time.Duration
 	// MaxAge ends the attempts for a message that was surely not sent for so long; default 72 h.
@@ -93,6 +95,9 @@ func New(o Options) *Dispatcher {
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 72 * time.Hour
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	return &Dispatcher{

@@ -39,7 +39,7 @@ func (d *Dispatcher) resolve(ctx context.Context, id core.ConnectorID, lapsed []
 		policy, status = c.view()
 	}
 	answers := d.query(ctx, status, lapsed)
-	now := time.Now()
+	now := d.o.Now()
 	transitions := make([]store.Transition, len(lapsed))
 	for i := range lapsed {
 		transitions[i] = d.conclude(&lapsed[i], policy, status, answers[lapsed[i].Message.ID], now)

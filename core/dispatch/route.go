@@ -31,7 +31,7 @@ type plan struct {
 // route gives each message a connector. Messages of which the connector cannot be used now are put off,
 // without an attempt.
 func (d *Dispatcher) route(ch *channel, messages []core.Message) plan {
-	now := time.Now()
+	now := d.o.Now()
 	candidates := usable(d.of(ch.name), now)
 	var p plan
 	index := map[*connector]int{}

@@ -22,7 +22,7 @@ const (
 
 // work is what one worker does with one envelope, from its arrival to its acknowledgement.
 func (d *Dispatcher) work(ctx context.Context, ch *channel, received queue.Received) {
-	taken := time.Now()
+	taken := d.o.Now()
 	if d.stopping.Err() != nil {
 		d.giveBack(ctx, received)
 		return
@@ -77,7 +77,7 @@ func (d *Dispatcher) insist(ctx context.Context, what string, step func(context.
 // triage drops messages that are no longer waiting and ends those that have expired. What is left is
 // ordered by exact priority.
 func (d *Dispatcher) triage(ctx context.Context, messages []core.Message) []core.Message {
-	now := time.Now()
+	now := d.o.Now()
 	var expired []core.RecordID
 	messages = slices.DeleteFunc(messages, func(m core.Message) bool {
 		if m.Status == core.StatusQueued && m.Expired(now) {
@@ -97,7 +97,7 @@ func (d *Dispatcher) triage(ctx context.Context, messages []core.Message) []core
 
 func (d *Dispatcher) finish(ctx context.Context, ids []core.RecordID, status core.Status, cause *core.SendError) {
 	_ = d.insist(ctx, "end messages", func(ctx context.Context) error {
-		return d.o.Store.Finish(ctx, ids, status, cause, time.Now())
+		return d.o.Store.Finish(ctx, ids, status, cause, d.o.Now())
 	})
 }
 
@@ -130,14 +130,14 @@ func (d *Dispatcher) postpone(ctx context.Context, p []store.Postponement) {
 		return
 	}
 	_ = d.insist(ctx, "postpone messages", func(ctx context.Context) error {
-		return d.o.Store.Postpone(ctx, p, time.Now())
+		return d.o.Store.Postpone(ctx, p, d.o.Now())
 	})
 }
 
 // carry hands a share to its connector in as many batches as its places and its rate ask for. It says
 // whether some messages are left.
 func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
-	hold, cancel := context.WithDeadline(ctx, taken.Add(holdTime))
+	hold, cancel := context.WithTimeout(ctx, holdTime-d.o.Now().Sub(taken))
 	defer cancel()
 	unwatch := context.AfterFunc(d.stopping, cancel)
 	defer unwatch()
@@ -167,7 +167,7 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 // call carries as many messages as the breaker lets pass, on the places that they hold, and gives these back.
 func (d *Dispatcher) call(ctx context.Context, c *connector, messages []core.Message, taken time.Time) int {
 	defer c.release(len(messages))
-	n := c.permit(len(messages))
+	n := c.permit(len(messages), d.o.Now())
 	if n > 0 {
 		d.batch(ctx, c, messages[:n], taken)
 	}
@@ -183,7 +183,7 @@ func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Me
 		return
 	}
 	b := &batch{
-		d: d, connector: c, policy: policy, status: status, taken: taken, handed: time.Now(),
+		d: d, connector: c, policy: policy, status: status, taken: taken, handed: d.o.Now(),
 		messages: make(map[core.RecordID]*core.Message, len(won)),
 	}
 	for i := range won {
@@ -205,9 +205,10 @@ func (d *Dispatcher) claim(ctx context.Context, id core.ConnectorID, messages []
 	var won []bool
 	var deadline time.Time
 	err := d.insist(ctx, "claim messages", func(ctx context.Context) (err error) {
-		now := time.Now() // anew each time: a store that was away for long must not leave a lease that has run out
-		deadline = now.Add(timeout)
-		won, err = d.o.Store.Claim(ctx, claims, now, deadline.Add(d.o.Lease))
+		// Anew each time: a store that was away for long must not leave a lease that has run out.
+		now := d.o.Now()
+		deadline = time.Now().Add(timeout)
+		won, err = d.o.Store.Claim(ctx, claims, now, now.Add(timeout+d.o.Lease))
 		return err
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/accept"
 	"github.com/pigeonry/pigeonry/core/account"
 	"github.com/pigeonry/pigeonry/core/api"
+	"github.com/pigeonry/pigeonry/core/clock"
 	"github.com/pigeonry/pigeonry/core/dispatch"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
@@ -31,6 +32,7 @@ type Gateway struct {
 	logger  *slog.Logger
 	reload  reloading
 	engines *engines
+	clock   *clock.Clock
 	metrics *telemetry.Metrics
 
 	host     *pluginhost.Host
@@ -60,6 +62,9 @@ func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gat
 			err = errors.Join(err, g.abandon())
 		}
 	}()
+	if g.clock, err = clock.New(ctx, g.engines.store); err != nil {
+		return nil, err
+	}
 	if err := g.buildAccounts(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 func (g *Gateway) buildAccounts(ctx context.Context) error {
 	s := g.settings()
-	g.accounts = newAccounts(g.engines.store, s)
+	g.accounts = newAccounts(g.engines.store, s, g.clock.Now)
 	key := s.BootstrapKey.Reveal()
 	if key == "" {
 		return nil
@@ -126,16 +131,18 @@ func (g *Gateway) buildDelivery() error {
 	g.host = host
 	g.receipts = receipt.New(receipt.Options{
 		Store: store, Traces: g.engines.traces, Parser: callbacks{host}, Observe: g.metrics.Receipt, Logger: logger,
+		Now: g.clock.Now,
 	})
 	g.dispatch = dispatch.New(dispatch.Options{
 		Store: store, Queue: g.engines.queue, Carrier: host, Limiter: g.engines.limiter, Traces: g.engines.traces,
 		Observer: g.metrics, Applied: g.receipts.Applied, Settled: func(envelope int64) { g.relay.Settle(envelope) },
 		Pool: poolOptions(s.Pools[settings.MessageSender], logger), Rules: g.limits.rules, Logger: logger,
-		Idle: !s.Roles.Has(settings.RoleWorker),
+		Idle: !s.Roles.Has(settings.RoleWorker), Now: g.clock.Now,
 	})
 	g.relay = relay.New(relay.Options{
 		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,
 		Sweeping: s.Roles.Has(settings.RoleScheduler), Locker: g.engines.locker, UnmatchedTTL: s.Retention.Receipts,
+		Now: g.clock.Now,
 	})
 	g.accept = accept.New(accept.Options{
 		Intake: store, Templates: store, Channels: g.channels, Limiter: g.engines.limiter, Rules: g.limits.rules,
@@ -143,7 +150,7 @@ func (g *Gateway) buildDelivery() error {
 			g.relay.Publish(envelopes)
 			g.metrics.Accepted(envelopes)
 		},
-		Logger: logger, Budget: s.MaxAttempts, Groups: g.engines.groups,
+		Logger: logger, Budget: s.MaxAttempts, Groups: g.engines.groups, Now: g.clock.Now,
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
@@ -176,7 +183,7 @@ func (g *Gateway) buildAPI() error {
 }
 
 func (g *Gateway) oldestAge(ctx context.Context) (time.Duration, error) {
-	now := time.Now()
+	now := g.clock.Now()
 	oldest, ok, err := g.engines.store.Oldest(ctx, now)
 	if err != nil || !ok {
 		return 0, err
@@ -205,6 +212,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	dispatching.Go(func() { g.tuning.watch(dispatchCtx) })
 	relaying.Go(func() { g.relay.Run(relayCtx) })
 	housekeeping.Go(func() { g.purgeTraces(relayCtx) })
+	housekeeping.Go(func() { g.clock.Run(relayCtx, g.logger) })
 
 	failed := make(chan error, 1)
 	go func() { failed <- g.server.Serve(g.listener) }()
@@ -262,7 +270,7 @@ func (g *Gateway) purgeTraces(ctx context.Context) {
 	t := time.NewTicker(time.Hour)
 	defer t.Stop()
 	for {
-		if err := g.engines.traces.Purge(ctx, time.Now().Add(-g.settings().Retention.Traces)); err != nil && ctx.Err() == nil {
+		if err := g.engines.traces.Purge(ctx, g.clock.Now().Add(-g.settings().Retention.Traces)); err != nil && ctx.Err() == nil {
 			g.logger.ErrorContext(ctx, "gateway: cannot purge traces", "error", err)
 		}
 		select {

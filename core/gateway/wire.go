@@ -8,6 +8,7 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/account"
 	"github.com/pigeonry/pigeonry/core/api"
+	"github.com/pigeonry/pigeonry/core/clock"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
 	"github.com/pigeonry/pigeonry/core/receipt"
@@ -20,6 +21,7 @@ func (g *Gateway) apiOptions() api.Options {
 		Messages: g.engines.store, Retrier: retrier{g}, Templates: g.engines.store, Traces: g.engines.traces,
 		Plugins: g.host, Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
 		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings().PublicURL,
+		Now: g.clock.Now,
 	}
 }
 
@@ -28,7 +30,7 @@ type retrier struct{ g *Gateway }
 
 // Retry implements api.Retrier.
 func (r retrier) Retry(ctx context.Context, account core.AccountID, id core.RecordID) error {
-	envelope, err := r.g.engines.store.Retry(ctx, account, id, r.g.settings().MaxAttempts, time.Now())
+	envelope, err := r.g.engines.store.Retry(ctx, account, id, r.g.settings().MaxAttempts, r.g.clock.Now())
 	if err == nil {
 		r.g.relay.Publish([]core.Envelope{envelope})
 	}
@@ -72,8 +74,8 @@ func dependency(name string, err error) api.DependencyState {
 	return s
 }
 
-func newAccounts(s store.Store, conf *settings.Settings) *account.Service {
-	return account.New(account.Options{Accounts: s, Keys: s, DefaultRegion: conf.Account.DefaultRegion})
+func newAccounts(s store.Store, conf *settings.Settings, now func() time.Time) *account.Service {
+	return account.New(account.Options{Accounts: s, Keys: s, DefaultRegion: conf.Account.DefaultRegion, Now: now})
 }
 
 // Accounts are the accounts and keys of a data folder, for a command that runs beside a gateway or
@@ -81,6 +83,7 @@ func newAccounts(s store.Store, conf *settings.Settings) *account.Service {
 type Accounts struct {
 	*account.Service
 	engines *engines
+	clock   *clock.Clock
 	region  string
 }
 
@@ -90,7 +93,11 @@ func OpenAccounts(ctx context.Context, s *settings.Settings) (*Accounts, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Accounts{Service: newAccounts(e.store, s), engines: e, region: s.Account.DefaultRegion}, nil
+	now, err := clock.New(ctx, e.store)
+	if err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return &Accounts{Service: newAccounts(e.store, s, now.Now), engines: e, clock: now, region: s.Account.DefaultRegion}, nil
 }
 
 // Account returns the account with a name. One that is absent is created if that was asked for; otherwise
@@ -99,7 +106,7 @@ func (a *Accounts) Account(ctx context.Context, name string, create bool) (core.
 	if !create {
 		return a.engines.store.AccountByName(ctx, name)
 	}
-	return a.engines.store.EnsureAccount(ctx, core.Account{Name: name, DefaultRegion: a.region, CreatedAt: time.Now()})
+	return a.engines.store.EnsureAccount(ctx, core.Account{Name: name, DefaultRegion: a.region, CreatedAt: a.clock.Now()})
 }
 
 // Close ends the use of the store.

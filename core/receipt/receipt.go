@@ -44,7 +44,7 @@ type Events struct {
 	Inbound  []core.Inbound
 }
 
-// Options are what a Service needs. All are required.
+// Options are what a Service needs. All are required except those with a default.
 type Options struct {
 	Store  store.Receipts
 	Traces trace.Recorder
@@ -52,13 +52,20 @@ type Options struct {
 	// Observe counts receipts by connector and status, and whether they found their message.
 	Observe func(connector core.ConnectorID, status core.ReceiptStatus, matched bool)
 	Logger  *slog.Logger
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 }
 
 // Service stores and applies receipts.
 type Service struct{ o Options }
 
 // New returns a service.
-func New(o Options) *Service { return &Service{o: o} }
+func New(o Options) *Service {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Service{o: o}
+}
 
 // Handle answers a callback of a provider. The events in it are stored before it returns. An error is
 // a *core.Error; the provider should then repeat the callback.
@@ -79,7 +86,7 @@ func (s *Service) Handle(ctx context.Context, connector core.ConnectorID, r Call
 // Store makes events durable and applies the receipts that find their message. Only when it returns
 // nil may a provider be told that they arrived.
 func (s *Service) Store(ctx context.Context, events Events) error {
-	now := time.Now()
+	now := s.o.Now()
 	for i := range events.Receipts {
 		stamp(&events.Receipts[i].At, &events.Receipts[i].ReceivedAt, now)
 	}

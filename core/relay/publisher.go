@@ -64,6 +64,7 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, gene
 // the process costs a double publication at most, which the claim absorbs.
 type ledger struct {
 	outbox store.Outbox
+	now    func() time.Time
 	logger *slog.Logger
 
 	mu        sync.Mutex
@@ -112,7 +113,7 @@ func (l *ledger) flush(ctx context.Context) error {
 	defer cancel()
 	err := l.outbox.Settled(ctx, settled)
 	for generation, ids := range confirmed {
-		err = errors.Join(err, l.outbox.Published(ctx, ids, generation, time.Now()))
+		err = errors.Join(err, l.outbox.Published(ctx, ids, generation, l.now()))
 	}
 	return err
 }

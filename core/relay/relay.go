@@ -36,6 +36,8 @@ type Options struct {
 	Index    Index
 	Resolver Resolver
 	Logger   *slog.Logger
+	// Now is the time that goes into the store; default time.Now.
+	Now func() time.Time
 	// Sweeping makes the relay look for what others left behind and for what falls due. One that does not
 	// sweep only publishes what it is handed.
 	Sweeping bool
@@ -104,9 +106,12 @@ func New(o Options) *Relay {
 	if o.Missing == 0 {
 		o.Missing = 2 * time.Minute
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	r := &Relay{
 		o: o, fresh: make(chan []core.Envelope, handover), places: make(chan struct{}, resolving),
-		ledger: ledger{outbox: o.Outbox, logger: o.Logger}, reached: make(chan struct{}),
+		ledger: ledger{outbox: o.Outbox, now: o.Now, logger: o.Logger}, reached: make(chan struct{}),
 	}
 	r.publish = publisher{index: o.Index, ledger: &r.ledger, logger: o.Logger}
 	return r
@@ -228,7 +233,7 @@ func (r *Relay) lastPublish() {
 
 // sweepOutbox publishes what a crash or a full lane left behind.
 func (r *Relay) sweepOutbox(ctx context.Context) error {
-	return r.sweepBefore(ctx, time.Now().Add(-r.o.Overdue))
+	return r.sweepBefore(ctx, r.o.Now().Add(-r.o.Overdue))
 }
 
 // sweepBefore publishes what was committed before a time and what the queue does not have, page by page. One call
@@ -275,7 +280,7 @@ func (r *Relay) doubtIdleLanes(ctx context.Context) error {
 		if l.Envelopes > 0 || l.Unacked > 0 {
 			continue
 		}
-		n, err := r.o.Outbox.Doubt(ctx, l.Channel, l.Lane, time.Now().Add(-r.o.Missing))
+		n, err := r.o.Outbox.Doubt(ctx, l.Channel, l.Lane, r.o.Now().Add(-r.o.Missing))
 		if err != nil {
 			return err
 		}
@@ -289,7 +294,7 @@ func (r *Relay) doubtIdleLanes(ctx context.Context) error {
 
 func (r *Relay) purge(ctx context.Context) error {
 	for {
-		now := time.Now()
+		now := r.o.Now()
 		n, err := r.o.Sweep.Purge(ctx, now, now.Add(-r.o.UnmatchedTTL), page)
 		if err != nil || n < page {
 			return err
@@ -312,14 +317,14 @@ func (r *Relay) wake(ctx context.Context) {
 		}
 		pause := most
 		if next, ok, err := r.o.Sweep.NextWake(ctx); err == nil && ok {
-			pause = min(most, max(least, time.Until(next)))
+			pause = min(most, max(least, next.Sub(r.o.Now())))
 		}
 		sleep(ctx, pause)
 	}
 }
 
 func (r *Relay) wakeOnce(ctx context.Context) (int, error) {
-	now := time.Now()
+	now := r.o.Now()
 	woken, err := r.o.Sweep.Wake(ctx, now, now.Add(r.o.Lease), wakeLimit)
 	if err != nil {
 		return 0, err
@@ -381,7 +386,7 @@ func (r *Relay) adopt(ctx context.Context, name string) error {
 	if !r.o.Sweeping {
 		return nil
 	}
-	return r.sweepBefore(ctx, time.Now())
+	return r.sweepBefore(ctx, r.o.Now())
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -35,6 +35,8 @@ type Store interface {
 	Accounts
 	Keys
 	Tuning
+	// Now is the time on the database's clock, which all instances share.
+	Now(ctx context.Context) (time.Time, error)
 	// Check reaches the database and reads, for readiness.
 	Check(ctx context.Context) error
 	// Close waits for writes under way and ends.

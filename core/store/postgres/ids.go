@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ const (
 // blocks hands out ids from blocks that no other gateway has.
 type blocks struct {
 	pool *pgxpool.Pool
-	now  func() time.Time
+	now  func() time.Time // in place of the database's clock; nil: none
 
 	mu               sync.Mutex
 	first, next, end int64 // of the block
@@ -41,9 +42,9 @@ func (b *blocks) reserve(ctx context.Context, n int64) (int64, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
+	now := time.Now()
 	if b.end-b.next < n || now.After(b.until) {
-		if err := b.take(ctx, max(n, b.size(now)), now); err != nil {
+		if err := b.take(ctx, max(n, b.size(now))); err != nil {
 			return 0, err
 		}
 	}
@@ -61,15 +62,26 @@ func (b *blocks) size(now time.Time) int64 {
 	return min(max(2*used, minBlock), maxBlock)
 }
 
+// firstID is core.FirstRecordID at the database's clock, whatever the clocks of the gateways say.
+func firstID() string {
+	zero := core.RecordID(0).Time()
+	return fmt.Sprintf("(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint - %d) * %d",
+		zero.UnixMilli(), core.FirstRecordID(zero.Add(time.Millisecond)))
+}
+
 // take begins a new block at the clock, or behind the blocks of others. A restart of the server cannot give a
 // block out twice: the messages that use it are committed after it.
-func (b *blocks) take(ctx context.Context, size int64, now time.Time) error {
+func (b *blocks) take(ctx context.Context, size int64) error {
 	var next int64
+	var replaced *int64
+	if b.now != nil {
+		replaced = new(int64(core.FirstRecordID(b.now())))
+	}
 	_, err := first(ctx, b.pool, func(r *row) { next = r.int() },
-		"UPDATE id_blocks SET next = GREATEST(next, $1) + $2 RETURNING next", int64(core.FirstRecordID(now)), size)
+		"UPDATE id_blocks SET next = GREATEST(next, COALESCE($1, "+firstID()+")) + $2 RETURNING next", replaced, size)
 	if err != nil {
 		return err
 	}
-	b.first, b.next, b.end, b.until = next-size, next-size, next, now.Add(blockLife)
+	b.first, b.next, b.end, b.until = next-size, next-size, next, time.Now().Add(blockLife)
 	return nil
 }

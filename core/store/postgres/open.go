@@ -41,7 +41,7 @@ type Options struct {
 	Keep time.Duration
 	// KeepReferences is how long a provider may take with its receipts; default 7 days.
 	KeepReferences time.Duration
-	// Now is the clock that ids and partitions are made from; default time.Now.
+	// Now replaces the database's clock, which ids and partitions are made from.
 	Now func() time.Time
 	// Logger hears of partitions that come and go, and of what keeps one from going; default slog.Default.
 	Logger *slog.Logger
@@ -52,6 +52,7 @@ type Store struct {
 	pool       *pgxpool.Pool
 	ids        *blocks
 	partitions *partitions
+	replaced   func() time.Time // in place of the database's clock; nil: none
 	claims     *group[claimCall]
 	records    *group[recordCall]
 	logger     *slog.Logger
@@ -98,9 +99,6 @@ func (o Options) withDefaults() Options {
 	if o.KeepReferences == 0 {
 		o.KeepReferences = 7 * day
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -108,8 +106,8 @@ func (o Options) withDefaults() Options {
 }
 
 func newStore(pool *pgxpool.Pool, o Options) *Store {
-	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, logger: o.Logger}
-	s.partitions = &partitions{pool: pool, o: o}
+	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, replaced: o.Now, logger: o.Logger}
+	s.partitions = &partitions{pool: pool, now: s.Now, o: o}
 	s.claims = newGroup(s.claimAll)
 	s.records = newGroup(s.recordAll)
 	s.close = sync.OnceFunc(func() {
@@ -153,6 +151,15 @@ func configure(url string) (*pgxpool.Config, error) {
 func (s *Store) Check(ctx context.Context) error {
 	_, err := exec(ctx, s.pool, "SELECT next FROM id_blocks")
 	return explain("check the database", err)
+}
+
+// Now reads the database's clock.
+func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
+	if s.replaced != nil {
+		return s.replaced(), nil
+	}
+	err = s.pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, explain("read the database's clock", err)
 }
 
 // Close waits for writes under way and closes the connections.

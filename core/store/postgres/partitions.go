@@ -55,6 +55,7 @@ func partitionedTables() []partitioned {
 // partitions makes the partitions of the days to come and drops those past their retention.
 type partitions struct {
 	pool *pgxpool.Pool
+	now  func(context.Context) (time.Time, error)
 	o    Options
 
 	mu   sync.Mutex
@@ -76,11 +77,15 @@ func (p *partitions) done(now time.Time) {
 
 // ensure makes the partitions of today and the next days. Gateways may do so at once.
 func (p *partitions) ensure(ctx context.Context) error {
+	now, err := p.now(ctx)
+	if err != nil {
+		return err
+	}
 	known, err := p.known(ctx)
 	if err != nil {
 		return err
 	}
-	today := p.o.Now().UTC().Truncate(day)
+	today := now.UTC().Truncate(day)
 	for _, t := range partitionedTables() {
 		for n := range ahead + 1 {
 			date := today.Add(time.Duration(n) * day)
@@ -154,14 +159,18 @@ var datedName = regexp.MustCompile(`^(\w+)_p(\d{8})$`)
 // drop drops the days past their retention and returns how many tables went. A day with a message that is not done is kept
 // until it is: a schedule may lie a year ahead.
 func (p *partitions) drop(ctx context.Context) (int, error) {
+	now, err := p.now(ctx)
+	if err != nil {
+		return 0, err
+	}
 	known, err := p.known(ctx)
 	if err != nil {
 		return 0, err
 	}
 	dropped := 0
-	for _, date := range p.past(known) {
+	for _, date := range p.past(known, now) {
 		for _, keep := range []time.Duration{p.o.Keep, p.o.KeepReferences} {
-			n, err := p.dropDay(ctx, date, keep, known)
+			n, err := p.dropDay(ctx, date, now.Sub(date.Add(day)), keep, known)
 			if dropped += n; err != nil {
 				return dropped, err
 			}
@@ -170,13 +179,13 @@ func (p *partitions) drop(ctx context.Context) (int, error) {
 	return dropped, nil
 }
 
-// dropDay drops all tables of a day that are kept for the same time, in one transaction.
-func (p *partitions) dropDay(ctx context.Context, date time.Time, keep time.Duration, known map[string]bool) (int, error) {
+// dropDay drops all tables of a day that are kept for the same time, once the day is so old, in one transaction.
+func (p *partitions) dropDay(ctx context.Context, date time.Time, age, keep time.Duration, known map[string]bool) (int, error) {
 	var names []string
 	records := false
 	for _, t := range partitionedTables() {
 		name := t.name(date)
-		if t.keep(p.o) == keep && keep != 0 && known[name] && p.o.Now().Sub(date.Add(day)) >= keep {
+		if t.keep(p.o) == keep && keep != 0 && known[name] && age >= keep {
 			names, records = append(names, name), records || t.table == messageRecords
 			delete(known, name)
 		}
@@ -225,7 +234,7 @@ func (p *partitions) lockDone(ctx context.Context, tx pgx.Tx, date time.Time) (b
 }
 
 // past returns the days, of those that have partitions, that some retention has ended for.
-func (p *partitions) past(known map[string]bool) []time.Time {
+func (p *partitions) past(known map[string]bool, now time.Time) []time.Time {
 	shortest := p.o.KeepReferences
 	if p.o.Keep != 0 {
 		shortest = min(shortest, p.o.Keep)
@@ -238,7 +247,7 @@ func (p *partitions) past(known map[string]bool) []time.Time {
 			continue
 		}
 		date, err := time.Parse("20060102", parts[2])
-		if err == nil && !seen[date] && p.o.Now().Sub(date.Add(day)) >= shortest {
+		if err == nil && !seen[date] && now.Sub(date.Add(day)) >= shortest {
 			seen[date] = true
 			days = append(days, date)
 		}

@@ -151,6 +151,9 @@ func (s *Store) Check(ctx context.Context) error {
 	})
 }
 
+// Now is the time of this machine, which the database shares.
+func (s *Store) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
 // Close waits for writes under way and closes the file. Further calls return what the first did.
 func (s *Store) Close() error { return s.close() }
 

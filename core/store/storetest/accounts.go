@@ -182,6 +182,18 @@ var accountTests = []test{
 		f.wantKind("RevokeKey of an unknown one", f.RevokeKey(f.ctx, f.account, 999, t0), core.KindNotFound)
 	}},
 	{"the store can be checked", func(f *fixture) { f.check("Check", f.Check(f.ctx)) }},
+	{"the store has a clock", func(f *fixture) {
+		now, err := f.Now(f.ctx)
+		f.check("Now", err)
+		if off := time.Since(now).Abs(); off > 10*time.Second {
+			f.Errorf("the store's clock is off by %v", off)
+		}
+		later, err := f.Now(f.ctx)
+		f.check("Now", err)
+		if !later.After(now) {
+			f.Errorf("the store's clock stands at %v", now)
+		}
+	}},
 }
 
 // isolationTests: an id of another account answers exactly as one that does not exist.
