@@ -134,6 +134,7 @@ func TestChaosShort(t *testing.T) {
 		},
 	} {
 		t.Run(engines, func(t *testing.T) {
+			t.Parallel()
 			mustHold(t, run(t, chaos.Options{Engines: engines, Faults: faults, Rate: 150, Patience: 90 * time.Second}))
 		})
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Each step of the model is several round trips; the embedded store takes the full number.
+	// Each step of the model is several round trips.
 	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
