@@ -117,7 +117,8 @@ type Options struct {
 	Now func() time.Time
 	// Budget is how many attempts a message has; default core.DefaultBudget.
 	Budget int
-	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once.
+	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once: the
+	// others are for large requests.
 	Groups int
 	// KeyTTL is how long an idempotency key is remembered; default 24 h.
 	KeyTTL time.Duration

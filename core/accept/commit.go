@@ -14,6 +14,8 @@ import (
 const (
 	// groupMessages is the size at which a group commit takes no more requests in.
 	groupMessages = 1000
+	// largeRequest is the size from which requests have writers of their own, so that small ones do not wait for them.
+	largeRequest = 100
 	// maxWaiting bounds the requests that wait for a commit; beyond it the gateway sheds load.
 	maxWaiting = 4096
 	// commitTimeout bounds one commit.
@@ -36,11 +38,13 @@ type pending struct {
 }
 
 // committer is the group commit: goroutines that write whatever requests have come while they wrote the last
-// ones. An idle committer writes at once; a busy one writes larger groups. There is no timer.
+// ones. An idle committer writes at once; a busy one writes larger groups. There is no timer. Small requests have one
+// writer: two would halve the groups, and a group costs nearly the same whatever its size.
 type committer struct {
 	intake  store.Intake
 	publish func([]core.Envelope)
-	waiting chan *pending
+	small   chan *pending
+	large   chan *pending // the same as small where there is one writer
 	writers sync.WaitGroup
 
 	mu     sync.RWMutex // held for reading while a request enters
@@ -49,9 +53,14 @@ type committer struct {
 
 // startCommitter starts a committer that writes so many groups at a time.
 func startCommitter(intake store.Intake, groups int, publish func([]core.Envelope)) *committer {
-	c := &committer{intake: intake, publish: publish, waiting: make(chan *pending, maxWaiting)}
-	for range groups {
-		c.writers.Go(c.run)
+	c := &committer{intake: intake, publish: publish, small: make(chan *pending, maxWaiting)}
+	c.large = c.small
+	if groups > 1 {
+		c.large = make(chan *pending, maxWaiting)
+	}
+	c.writers.Go(func() { c.run(c.small) })
+	for range groups - 1 {
+		c.writers.Go(func() { c.run(c.large) })
 	}
 	return c
 }
@@ -60,7 +69,10 @@ func (c *committer) close() {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		close(c.waiting)
+		close(c.small)
+		if c.large != c.small {
+			close(c.large)
+		}
 	}
 	c.mu.Unlock()
 	c.writers.Wait()
@@ -86,8 +98,12 @@ func (c *committer) enter(p *pending) error {
 	if c.closed {
 		return errClosed
 	}
+	waiting := c.small
+	if len(p.messages) >= largeRequest {
+		waiting = c.large
+	}
 	select {
-	case c.waiting <- p:
+	case waiting <- p:
 		return nil
 	default:
 		return &core.Error{
@@ -97,18 +113,18 @@ func (c *committer) enter(p *pending) error {
 	}
 }
 
-func (c *committer) run() {
-	for p := range c.waiting {
-		c.write(c.gather(p))
+func (c *committer) run(waiting <-chan *pending) {
+	for p := range waiting {
+		c.write(gather(waiting, p))
 	}
 }
 
 // gather takes in what waits behind the first, without waiting for more.
-func (c *committer) gather(first *pending) []*pending {
+func gather(waiting <-chan *pending, first *pending) []*pending {
 	group := []*pending{first}
 	for n := len(first.messages); n < groupMessages; {
 		select {
-		case p, ok := <-c.waiting:
+		case p, ok := <-waiting:
 			if !ok {
 				return group
 			}

@@ -27,11 +27,11 @@ type standing struct {
 
 // apply raises the statuses of messages as far as receipts that found them allow, one receipt after the other. The
 // messages are locked first, which also keeps the states of their parts.
-func apply(ctx context.Context, tx pgx.Tx, found []arrival) ([]store.Applied, error) {
+func (s *Store) apply(ctx context.Context, tx pgx.Tx, found []arrival) ([]store.Applied, error) {
 	if len(found) == 0 {
 		return nil, nil
 	}
-	messages, err := lockMessages(ctx, tx, found)
+	messages, err := s.lockMessages(ctx, tx, found)
 	if err != nil {
 		return nil, err
 	}
@@ -49,10 +49,10 @@ func apply(ctx context.Context, tx pgx.Tx, found []arrival) ([]store.Applied, er
 	if err := parts.write(ctx, tx); err != nil {
 		return nil, err
 	}
-	return applied, raise(ctx, tx, messages)
+	return applied, s.raise(ctx, tx, messages)
 }
 
-func lockMessages(ctx context.Context, tx pgx.Tx, found []arrival) (map[core.RecordID]*standing, error) {
+func (s *Store) lockMessages(ctx context.Context, tx pgx.Tx, found []arrival) (map[core.RecordID]*standing, error) {
 	ids, messages := make([]int64, len(found)), make(map[core.RecordID]*standing, len(found))
 	for i := range found {
 		ids[i] = int64(found[i].ref.record)
@@ -63,7 +63,7 @@ func lockMessages(ctx context.Context, tx pgx.Tx, found []arrival) (map[core.Rec
 			attempt: int(r.int()), outcome: core.Outcome(r.text()),
 		}
 		return nil
-	}, "SELECT id, trace_id, account_id, status, attempt, outcome FROM message_records WHERE id = ANY($1) ORDER BY id FOR UPDATE", ids)
+	}, s.days.of(ids).sql("SELECT id, trace_id, account_id, status, attempt, outcome FROM message_records WHERE id = ANY($1) ORDER BY id FOR UPDATE"), ids)
 	return messages, err
 }
 
@@ -98,7 +98,7 @@ func (m *standing) raise(to core.Status, a *arrival) {
 }
 
 // raise writes the statuses that receipts brought, with the receipts' errors.
-func raise(ctx context.Context, tx pgx.Tx, messages map[core.RecordID]*standing) error {
+func (s *Store) raise(ctx context.Context, tx pgx.Tx, messages map[core.RecordID]*standing) error {
 	var u raisedArrays
 	for id, m := range messages {
 		if m.raised {
@@ -109,20 +109,20 @@ func raise(ctx context.Context, tx pgx.Tx, messages map[core.RecordID]*standing)
 		return nil
 	}
 	if len(u.archive) > 0 {
-		if err := archive(ctx, tx, u.archive); err != nil {
+		if err := archive(ctx, tx, s.days.of(u.archive), u.archive); err != nil {
 			return err
 		}
 	}
-	_, err := exec(ctx, tx, `UPDATE message_records r SET status = u.status, error_code = u.code, error_provider_code = u.provider_code,
+	_, err := exec(ctx, tx, s.days.of(u.ids).sql(`UPDATE message_records r SET status = u.status, error_code = u.code, error_provider_code = u.provider_code,
 			error_message = u.message, error_fault = u.fault, next_attempt_at = NULL, wake_at = NULL, lease_until = NULL,
 			sent_at = COALESCE(r.sent_at, u.sent_at), updated_at = u.updated_at
 		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::timestamptz[])
 			AS u(id, status, code, provider_code, message, fault, sent_at, updated_at)
-		WHERE r.id = u.id`, u.ids, u.statuses, u.codes, u.providerCodes, u.texts, u.faults, u.sent, u.updated)
+		WHERE r.id = u.id`), u.ids, u.statuses, u.codes, u.providerCodes, u.texts, u.faults, u.sent, u.updated)
 	if err != nil || len(u.undelivered) == 0 {
 		return err
 	}
-	_, err = exec(ctx, tx, listExceptions, u.undelivered)
+	_, err = exec(ctx, tx, s.days.of(u.undelivered).sql(listExceptions), u.undelivered)
 	return err
 }
 

@@ -13,14 +13,24 @@ import (
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
-// Load implements store.Dispatch. The content comes by a statement of its own: both tables are read along their index.
+// Load implements store.Dispatch.
 func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Message, error) {
-	stretches := runsOf(int64s(records))
+	messages, err := s.load(ctx, records)
+	for n := 1; s.worthRepeating(err) && n < attempts; n++ {
+		messages, err = s.load(ctx, records)
+	}
+	return messages, explain("load messages", err)
+}
+
+// load reads the content by a statement of its own: both tables are read along their index.
+func (s *Store) load(ctx context.Context, records []core.RecordID) ([]core.Message, error) {
+	ids := int64s(records)
+	stretches, tables := runsOf(ids), s.days.of(ids)
 	found, whole := make(map[core.RecordID]*core.Message, len(records)), make(map[core.RecordID]*core.Message, len(records))
 	batch := &pgx.Batch{}
-	batch.Queue("SELECT "+recordColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last",
+	batch.Queue(tables.sql("SELECT "+recordColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last"),
 		stretches.first, stretches.last)
-	batch.Queue("SELECT c.id"+metadataColumn+contentColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_contents c ON c.id BETWEEN x.first AND x.last",
+	batch.Queue(tables.sql("SELECT c.id"+metadataColumn+contentColumns+" FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_contents c ON c.id BETWEEN x.first AND x.last"),
 		stretches.first, stretches.last)
 	results := s.pool.SendBatch(ctx, batch)
 	err := eachResult(results, func(r *row) error {
@@ -39,8 +49,8 @@ func (s *Store) Load(ctx context.Context, records []core.RecordID) ([]core.Messa
 			return nil
 		})
 	}
-	if err = errors.Join(err, results.Close()); err != nil {
-		return nil, explain("load messages", err)
+	if err := errors.Join(err, results.Close()); err != nil {
+		return nil, err
 	}
 	messages := make([]core.Message, 0, len(whole))
 	for _, id := range records {
@@ -140,41 +150,41 @@ func (s *Store) claimAll(ctx context.Context, calls []claimCall) error {
 	if a.repeats() {
 		return s.tx(ctx, "claim messages", func(tx pgx.Tx) error {
 			// The attempt before goes into the history. Where the claim is then lost, another one has put it there.
-			if err := archiveClaimable(ctx, tx, &a); err != nil {
+			if err := s.archiveClaimable(ctx, tx, &a); err != nil {
 				return err
 			}
-			return a.claim(ctx, tx)
+			return a.claim(ctx, tx, s.days)
 		})
 	}
-	err := a.claim(ctx, s.pool)
-	for n := 1; worthRepeating(err) && n < attempts; n++ {
-		err = a.claim(ctx, s.pool)
+	err := a.claim(ctx, s.pool, s.days)
+	for n := 1; s.worthRepeating(err) && n < attempts; n++ {
+		err = a.claim(ctx, s.pool, s.days)
 	}
 	return err
 }
 
-func (a *claimArrays) claim(ctx context.Context, q querier) error {
+func (a *claimArrays) claim(ctx context.Context, q querier, days *days) error {
 	for _, won := range a.won {
 		*won = false
 	}
 	return each(ctx, q, func(r *row) error {
 		*a.won[r.int()] = true
 		return nil
-	}, claimMessages, a.first, a.last, a.attempts, a.connectors, a.nows, a.leases)
+	}, days.of(a.first, a.last).sql(claimMessages), a.first, a.last, a.attempts, a.connectors, a.nows, a.leases)
 }
 
 // archiveClaimable locks the messages whose claim will be won and moves their attempts before into the history.
-func archiveClaimable(ctx context.Context, tx pgx.Tx, a *claimArrays) error {
+func (s *Store) archiveClaimable(ctx context.Context, tx pgx.Tx, a *claimArrays) error {
 	var ids []int64
 	err := each(ctx, tx, func(r *row) error {
 		ids = append(ids, r.int())
 		return nil
-	}, `SELECT r.id FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[]) AS c(first, last, attempt, now) JOIN message_records r ON `+claimable+`
-		WHERE c.attempt > 1 ORDER BY r.id FOR UPDATE OF r`, a.first, a.last, a.attempts, a.nows)
+	}, s.days.of(a.first, a.last).sql(`SELECT r.id FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::timestamptz[]) AS c(first, last, attempt, now)
+		JOIN message_records r ON `+claimable+` WHERE c.attempt > 1 ORDER BY r.id FOR UPDATE OF r`), a.first, a.last, a.attempts, a.nows)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	return archive(ctx, tx, ids)
+	return archive(ctx, tx, s.days.of(ids), ids)
 }
 
 // Postpone implements store.Dispatch.
@@ -185,10 +195,10 @@ func (s *Store) Postpone(ctx context.Context, postponements []store.Postponement
 			untils[i] = at(now) // due at once; a queued message must always have something that wakes it
 		}
 	}
-	_, err := exec(ctx, s.pool, `WITH put_off AS (
+	_, err := exec(ctx, s.pool, s.days.of(ids).sql(`WITH put_off AS (
 			UPDATE message_records r SET next_attempt_at = p.until, wake_at = LEAST(p.until, r.expire_at), updated_at = $3
 			FROM unnest($1::bigint[], $2::timestamptz[]) AS p(id, until) WHERE r.id = p.id AND r.status = 'queued' RETURNING r.id, r.wake_at)
-		INSERT INTO message_timers (wake_at, record_ids) SELECT wake_at, array_agg(id) FROM put_off GROUP BY wake_at`, ids, untils, at(now))
+		INSERT INTO message_timers (wake_at, record_ids) SELECT wake_at, array_agg(id) FROM put_off GROUP BY wake_at`), ids, untils, at(now))
 	return unknown("postpone messages", err)
 }
 
@@ -198,7 +208,7 @@ func (s *Store) Finish(ctx context.Context, records []core.RecordID, status core
 		return core.Errorf(core.KindInternal, "a queued message cannot end as %q", status)
 	}
 	return s.tx(ctx, "finish messages", func(tx pgx.Tx) error {
-		return finish(ctx, tx, int64s(records), ending{from: core.StatusQueued, to: status, cause: cause, at: now})
+		return finish(ctx, tx, s.days, int64s(records), ending{from: core.StatusQueued, to: status, cause: cause, at: now})
 	})
 }
 
@@ -210,28 +220,29 @@ type ending struct {
 }
 
 // finish ends those of the messages that still have the status they are thought to have.
-func finish(ctx context.Context, tx pgx.Tx, ids []int64, e ending) error {
+func finish(ctx context.Context, tx pgx.Tx, days *days, ids []int64, e ending) error {
+	tables := days.of(ids)
 	var waiting []int64
 	err := each(ctx, tx, func(r *row) error {
 		waiting = append(waiting, r.int())
 		return nil
-	}, "SELECT id FROM message_records WHERE id = ANY($1) AND status = $2 ORDER BY id FOR UPDATE", ids, string(e.from))
+	}, tables.sql("SELECT id FROM message_records WHERE id = ANY($1) AND status = $2 ORDER BY id FOR UPDATE"), ids, string(e.from))
 	if err != nil || len(waiting) == 0 {
 		return err
 	}
-	if err := archive(ctx, tx, waiting); err != nil { // the error becomes the message's own
+	if err := archive(ctx, tx, tables, waiting); err != nil { // the error becomes the message's own
 		return err
 	}
 	cause := e.cause
 	if cause == nil {
 		cause = &core.SendError{}
 	}
-	_, err = exec(ctx, tx, `UPDATE message_records SET status = $2, error_code = $3, error_provider_code = $4, error_message = $5, error_fault = $6,
-		next_attempt_at = NULL, wake_at = NULL, updated_at = $7 WHERE id = ANY($1)`, waiting, string(e.to),
+	_, err = exec(ctx, tx, tables.sql(`UPDATE message_records SET status = $2, error_code = $3, error_provider_code = $4, error_message = $5, error_fault = $6,
+		next_attempt_at = NULL, wake_at = NULL, updated_at = $7 WHERE id = ANY($1)`), waiting, string(e.to),
 		orNull(cause.Code), orNull(cause.ProviderCode), orNull(cause.Message), orNull(string(cause.Fault)), at(e.at))
 	if err != nil {
 		return err
 	}
-	_, err = exec(ctx, tx, listExceptions, waiting)
+	_, err = exec(ctx, tx, tables.sql(listExceptions), waiting)
 	return err
 }

@@ -92,8 +92,15 @@ func isCode(err error, codes ...string) bool {
 	return ok && slices.Contains(codes, server.Code)
 }
 
-// worthRepeating says that the transaction surely changed nothing and may succeed at once: it lost against another.
-func worthRepeating(err error) bool { return isCode(err, codeSerialization, codeDeadlock) }
+// worthRepeating says that the transaction surely changed nothing and may succeed at once: it lost against another, or
+// named the tables of a day that has been dropped.
+func (s *Store) worthRepeating(err error) bool {
+	if isCode(err, codeUndefinedTable) {
+		s.days.forget()
+		return true
+	}
+	return isCode(err, codeSerialization, codeDeadlock)
+}
 
 // unknown marks an error of a commit whose end was not seen. A server that answered, and a connection that broke
 // before anything was sent, leave no doubt.

@@ -28,7 +28,7 @@ func (s *Store) Accept(ctx context.Context, submissions []store.Submission) ([]c
 		if err != nil {
 			return err
 		}
-		if err := in.write(ctx, tx); err != nil {
+		if err := in.write(ctx, tx, s.days); err != nil {
 			return err
 		}
 		envelopes, err = in.pack.store(ctx, tx)
@@ -98,7 +98,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (in *intake) write(ctx context.Context, tx pgx.Tx) error {
+func (in *intake) write(ctx context.Context, tx pgx.Tx, days *days) error {
 	for _, b := range in.batches {
 		_, err := exec(ctx, tx, `INSERT INTO message_batches (id, account_id, template_id, channel, accepted, rejected, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7)`, int64(b.ID), int64(b.Account), orNull(int64(b.Template)), b.Channel, b.Accepted, b.Rejected, at(b.CreatedAt))
@@ -113,7 +113,7 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if len(in.scheduled) > 0 {
-		if _, err := exec(ctx, tx, listExceptions, in.scheduled); err != nil {
+		if _, err := exec(ctx, tx, days.of(in.scheduled).sql(listExceptions), in.scheduled); err != nil {
 			return err
 		}
 	}

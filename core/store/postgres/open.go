@@ -52,6 +52,7 @@ type Store struct {
 	pool       *pgxpool.Pool
 	ids        *blocks
 	partitions *partitions
+	days       *days
 	replaced   func() time.Time // in place of the database's clock; nil: none
 	claims     *group[claimCall]
 	records    *group[recordCall]
@@ -107,7 +108,8 @@ func (o Options) withDefaults() Options {
 
 func newStore(pool *pgxpool.Pool, o Options) *Store {
 	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, replaced: o.Now, logger: o.Logger}
-	s.partitions = &partitions{pool: pool, now: s.Now, o: o}
+	s.days = &days{}
+	s.partitions = &partitions{pool: pool, days: s.days, now: s.Now, o: o}
 	s.claims = newGroup(s.claimAll)
 	s.records = newGroup(s.recordAll)
 	s.close = sync.OnceFunc(func() {
@@ -185,7 +187,7 @@ func (s *Store) tx(ctx context.Context, what string, f func(pgx.Tx) error) error
 		switch {
 		case err == nil:
 			return nil
-		case worthRepeating(err) && n < attempts:
+		case s.worthRepeating(err) && n < attempts:
 			continue
 		}
 		// What failed before the commit changed nothing.

@@ -55,6 +55,7 @@ func partitionedTables() []partitioned {
 // partitions makes the partitions of the days to come and drops those past their retention.
 type partitions struct {
 	pool *pgxpool.Pool
+	days *days
 	now  func(context.Context) (time.Time, error)
 	o    Options
 
@@ -77,6 +78,22 @@ func (p *partitions) done(now time.Time) {
 
 // ensure makes the partitions of today and the next days. Gateways may do so at once.
 func (p *partitions) ensure(ctx context.Context) error {
+	if err := p.makeMissing(ctx); err != nil {
+		return err
+	}
+	return p.look(ctx)
+}
+
+// look learns which partitions there are.
+func (p *partitions) look(ctx context.Context) error {
+	known, err := p.known(ctx)
+	if err == nil {
+		p.days.set(known)
+	}
+	return err
+}
+
+func (p *partitions) makeMissing(ctx context.Context) error {
 	now, err := p.now(ctx)
 	if err != nil {
 		return err
@@ -156,6 +173,16 @@ func (p *partitions) ddl(ctx context.Context, statement string, checks ...func(p
 // datedName tells the day from the name of a partition.
 var datedName = regexp.MustCompile(`^(\w+)_p(\d{8})$`)
 
+// dayOf returns the table and the day that a partition is of.
+func dayOf(name string) (table string, date time.Time, ok bool) {
+	parts := datedName.FindStringSubmatch(name)
+	if parts == nil {
+		return "", date, false
+	}
+	date, err := time.Parse("20060102", parts[2])
+	return parts[1], date, err == nil
+}
+
 // drop drops the days past their retention and returns how many tables went. A day with a message that is not done is kept
 // until it is: a schedule may lie a year ahead.
 func (p *partitions) drop(ctx context.Context) (int, error) {
@@ -168,6 +195,7 @@ func (p *partitions) drop(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	dropped := 0
+	defer p.days.set(known) // without what went
 	for _, date := range p.past(known, now) {
 		for _, keep := range []time.Duration{p.o.Keep, p.o.KeepReferences} {
 			n, err := p.dropDay(ctx, date, now.Sub(date.Add(day)), keep, known)
@@ -242,12 +270,8 @@ func (p *partitions) past(known map[string]bool, now time.Time) []time.Time {
 	seen := map[time.Time]bool{}
 	var days []time.Time
 	for name := range known {
-		parts := datedName.FindStringSubmatch(name)
-		if parts == nil {
-			continue
-		}
-		date, err := time.Parse("20060102", parts[2])
-		if err == nil && !seen[date] && now.Sub(date.Add(day)) >= shortest {
+		_, date, ok := dayOf(name)
+		if ok && !seen[date] && now.Sub(date.Add(day)) >= shortest {
 			seen[date] = true
 			days = append(days, date)
 		}

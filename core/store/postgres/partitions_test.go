@@ -97,6 +97,39 @@ func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
 	}
 }
 
+// A gateway that has not heard that another one dropped a day finds no message of it, and trips over nothing.
+func TestADayThatAnotherGatewayDroppedIsGone(t *testing.T) {
+	at := emptyDatabase(t)
+	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	unaware := dated(t, at, first)
+	defer closeStore(t, unaware)
+	account, err := unaware.EnsureAccount(t.Context(), core.Account{Name: "acme", CreatedAt: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := accept(t, unaware, account.ID, first, time.Time{})
+	if _, err := unaware.Cancel(t.Context(), account.ID, store.Target{Record: id}, first); err != nil {
+		t.Fatal(err)
+	}
+	late := first.AddDate(0, 0, 40)
+	other := dated(t, at, late)
+	purge(t, other, late)
+	closeStore(t, other)
+
+	messages, err := unaware.Load(t.Context(), []core.RecordID{id})
+	if err != nil || len(messages) != 0 {
+		t.Errorf("loaded %d messages, %v", len(messages), err)
+	}
+	won, err := unaware.Claim(t.Context(), []store.Claim{{Record: id, Attempt: 1, Connector: "sms/main"}}, first, first.Add(time.Minute))
+	if err != nil || won[0] {
+		t.Errorf("a claim of a message that is gone: %v, %v", won, err)
+	}
+	receipt := core.Receipt{Connector: "sms/main", DedupeKey: "1", Record: id, Attempt: 1, Status: core.ReceiptDelivered, At: first, ReceivedAt: first}
+	if _, err := unaware.SaveReceipts(t.Context(), []core.Receipt{receipt}); err != nil {
+		t.Errorf("a receipt about a message that is gone: %v", err)
+	}
+}
+
 // A day whose rows came before its partition stays where it is, and stops nothing.
 func TestADayWithoutAPartitionStopsNothing(t *testing.T) {
 	at := emptyDatabase(t)

@@ -57,7 +57,7 @@ func (s *Store) SaveReceipts(ctx context.Context, receipts []core.Receipt) ([]st
 		}
 		var found []arrival
 		found, waiting = sortArrivals(arrivals)
-		applied, err = apply(ctx, tx, found)
+		applied, err = s.apply(ctx, tx, found)
 		return err
 	})
 	if err != nil {
@@ -377,7 +377,7 @@ func (s *Store) match(ctx context.Context, waiting []arrival, overrules func(ref
 		if err != nil {
 			return err
 		}
-		applied, err = apply(ctx, tx, mine)
+		applied, err = s.apply(ctx, tx, mine)
 		return err
 	})
 	return applied, err

@@ -93,8 +93,8 @@ const listExceptions = `INSERT INTO message_exceptions (account_id, status, id)
 
 // archive moves the latest attempt of messages from their rows into the history, where a row is about to hold
 // something else. An accepted attempt had no error: what the row says came with a receipt.
-func archive(ctx context.Context, q querier, ids []int64) error {
-	_, err := exec(ctx, q, `WITH moved AS (
+func archive(ctx context.Context, q querier, tables *dated, ids []int64) error {
+	_, err := exec(ctx, q, tables.sql(`WITH moved AS (
 			INSERT INTO message_attempts (record_id, attempt, outcome, late, connector, provider_ids, segments, cost, `+errorColumns+`, started_at, finished_at)
 			SELECT id, attempt, COALESCE(outcome, ''), false, connector,
 				COALESCE(provider_ids, CASE WHEN provider_id IS NOT NULL THEN json_build_array(provider_id) END), segments, cost,
@@ -103,7 +103,7 @@ func archive(ctx context.Context, q querier, ids []int64) error {
 				started_at, finished_at
 			FROM message_records WHERE id = ANY($1) AND started_at IS NOT NULL
 			ON CONFLICT DO NOTHING RETURNING record_id)
-		UPDATE message_records r SET started_at = NULL, finished_at = NULL, outcome = NULL FROM moved WHERE r.id = moved.record_id`, ids)
+		UPDATE message_records r SET started_at = NULL, finished_at = NULL, outcome = NULL FROM moved WHERE r.id = moved.record_id`), ids)
 	return err
 }
 

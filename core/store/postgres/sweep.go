@@ -15,7 +15,7 @@ import (
 func (s *Store) Wake(ctx context.Context, now, lease time.Time, limit int) (store.Woken, error) {
 	var woken store.Woken
 	err := s.tx(ctx, "wake messages", func(tx pgx.Tx) error {
-		w := waker{tx: tx, now: now.Truncate(time.Millisecond), lease: lease.Truncate(time.Millisecond).UTC()}
+		w := waker{tx: tx, days: s.days, now: now.Truncate(time.Millisecond), lease: lease.Truncate(time.Millisecond).UTC()}
 		ids, err := w.takeTimers(ctx, limit)
 		if err != nil || len(ids) == 0 {
 			woken = store.Woken{}
@@ -40,6 +40,7 @@ func (s *Store) Wake(ctx context.Context, now, lease time.Time, limit int) (stor
 // waker handles due messages within one transaction.
 type waker struct {
 	tx         pgx.Tx
+	days       *days
 	now, lease time.Time
 
 	pack    packer
@@ -85,9 +86,9 @@ func (w *waker) sort(ctx context.Context, ids []int64) error {
 		r.json(&l.ProviderIDs)
 		w.add(&l)
 		return nil
-	}, "SELECT "+recordColumns+`, r.started_at, r.provider_ids
+	}, w.days.of(ids).sql("SELECT "+recordColumns+`, r.started_at, r.provider_ids
 		FROM unnest($1::bigint[], $2::bigint[]) AS x(first, last) JOIN message_records r ON r.id BETWEEN x.first AND x.last
-		WHERE r.wake_at <= $3 ORDER BY r.wake_at, r.id FOR UPDATE OF r`, stretches.first, stretches.last, w.now)
+		WHERE r.wake_at <= $3 ORDER BY r.wake_at, r.id FOR UPDATE OF r`), stretches.first, stretches.last, w.now)
 }
 
 func (w *waker) add(l *store.Lapsed) {
@@ -113,7 +114,7 @@ func (w *waker) add(l *store.Lapsed) {
 
 func (w *waker) write(ctx context.Context) error {
 	for status, ids := range w.expired {
-		err := finish(ctx, w.tx, ids, ending{from: status, to: core.StatusExpired, at: w.now, cause: &core.SendError{
+		err := finish(ctx, w.tx, w.days, ids, ending{from: status, to: core.StatusExpired, at: w.now, cause: &core.SendError{
 			Code: core.CodeExpired, Message: "expire_at passed before the message was sent", Fault: core.FaultMessage,
 		}})
 		if err != nil {
@@ -129,7 +130,8 @@ func (w *waker) write(ctx context.Context) error {
 		if err := setTimers(ctx, w.tx, true, map[time.Time][]int64{w.lease: w.leased}); err != nil {
 			return err
 		}
-		_, err := exec(ctx, w.tx, `UPDATE message_records SET wake_at = $1::timestamptz, lease_until = CASE WHEN status = 'sending' THEN $1::timestamptz END WHERE id = ANY($2)`,
+		_, err := exec(ctx, w.tx, w.days.of(w.leased).sql(`UPDATE message_records SET wake_at = $1::timestamptz,
+			lease_until = CASE WHEN status = 'sending' THEN $1::timestamptz END WHERE id = ANY($2)`),
 			w.lease, w.leased)
 		if err != nil {
 			return err
@@ -140,13 +142,14 @@ func (w *waker) write(ctx context.Context) error {
 
 // queue makes messages whose time has come wait for nothing but the queue.
 func (w *waker) queue(ctx context.Context) error {
-	_, err := exec(ctx, w.tx, `DELETE FROM message_exceptions e USING message_records r
-		WHERE r.id = ANY($1) AND r.status = 'scheduled' AND e.account_id = r.account_id AND e.status = 'scheduled' AND e.id = r.id`, w.queued)
+	tables := w.days.of(w.queued)
+	_, err := exec(ctx, w.tx, tables.sql(`DELETE FROM message_exceptions e USING message_records r
+		WHERE r.id = ANY($1) AND r.status = 'scheduled' AND e.account_id = r.account_id AND e.status = 'scheduled' AND e.id = r.id`), w.queued)
 	if err != nil {
 		return err
 	}
-	_, err = exec(ctx, w.tx, `UPDATE message_records SET status = 'queued', next_attempt_at = NULL, wake_at = expire_at, updated_at = $1
-		WHERE id = ANY($2)`, w.now, w.queued)
+	_, err = exec(ctx, w.tx, tables.sql(`UPDATE message_records SET status = 'queued', next_attempt_at = NULL, wake_at = expire_at, updated_at = $1
+		WHERE id = ANY($2)`), w.now, w.queued)
 	return err
 }
 

@@ -199,21 +199,21 @@ func (s *Store) recordApart(ctx context.Context, calls []recordCall) error {
 		plain.add(&calls[i], counted)
 		rest.add(&calls[i], counted)
 	}
-	batch := &pgx.Batch{}
-	if len(plain.first) > 0 {
-		batch.Queue(recordAccepted, plain.args()...)
-	}
-	if len(rest.ids) > 0 {
-		batch.Queue(recordMessages, rest.args()...)
-	}
-	err := s.runRecords(ctx, batch, counted)
-	for n := 1; worthRepeating(err) && n < attempts; n++ {
-		err = s.runRecords(ctx, batch, counted)
+	err := s.runRecords(ctx, &plain, &rest, counted)
+	for n := 1; s.worthRepeating(err) && n < attempts; n++ {
+		err = s.runRecords(ctx, &plain, &rest, counted)
 	}
 	return err
 }
 
-func (s *Store) runRecords(ctx context.Context, batch *pgx.Batch, counted map[int64]*bool) error {
+func (s *Store) runRecords(ctx context.Context, plain *acceptedRuns, rest *recordArrays, counted map[int64]*bool) error {
+	batch := &pgx.Batch{}
+	if len(plain.first) > 0 {
+		batch.Queue(s.days.of(plain.first, plain.last).sql(recordAccepted), plain.args()...)
+	}
+	if len(rest.ids) > 0 {
+		batch.Queue(s.days.of(rest.ids).sql(recordMessages), rest.args()...)
+	}
 	for _, c := range counted {
 		*c = false
 	}
