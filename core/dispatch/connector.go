@@ -71,6 +71,7 @@ type connector struct {
 	status      core.ConnectorStatus
 	inFlight    int
 	pausedUntil time.Time
+	throttled   time.Time // when its rate or a limit last made somebody wait
 	freed       chan struct{} // closed and replaced when places are given back
 }
 
@@ -126,6 +127,23 @@ func (c *connector) pause(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pausedUntil = later(c.pausedUntil, until)
+}
+
+// throttle notes that the rate or a limit makes somebody wait.
+func (c *connector) throttle(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.throttled = now
+}
+
+// paced is when what is let pass now may be delivered: at once, unless somebody had to wait in the last second.
+func (c *connector) paced(now time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.throttled.IsZero() || now.Sub(c.throttled) > time.Second {
+		return time.Time{}
+	}
+	return now.Add(lead)
 }
 
 // slots is how many messages may be in flight.

@@ -18,14 +18,26 @@ const noneLeft = 100 * time.Millisecond
 // maxSpread is how far those who wait for the same moment are spread at most: what they come late is lost to a rate.
 const maxSpread = 5 * time.Millisecond
 
+// lead is how long before its delivery a message gets its part of a rate that is used up. It is claimed meanwhile, which takes
+// now more and now less: delivered at once, messages would come to the provider closer together than they were let go.
+const lead = 50 * time.Millisecond
+
+// grant is what a connector may send.
+type grant struct {
+	n       int       // messages; 0: none in the time there was
+	due     time.Time // not before this; zero: at once
+	release func()    // gives places of concurrent limits back
+}
+
+func noGrant() grant { return grant{release: func() {}} }
+
 // ration takes up to n of what the connector's rate and limits let pass, all in one call, waiting for it
-// until ctx ends. It returns how many may be sent now, 0 when ctx ended first, and a function that gives places
-// of concurrent limits back when they have been sent.
-func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) (int, func()) {
+// until ctx ends.
+func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) grant {
 	for {
 		rules := d.rules(c) // anew each time: a limit that was raised lets those pass that wait
 		if len(rules) == 0 {
-			return n, func() {}
+			return grant{n: n, release: func() {}}
 		}
 		n = within(rules, n)
 		decision, err := d.o.Limiter.Allow(ctx, ask(c, rules, n)...)
@@ -38,11 +50,12 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) (int, func
 				d.o.Logger.ErrorContext(ctx, "dispatch: cannot ask the limiter", "connector", c.id, "error", err)
 				sleep(ctx, retryPause) // or the messages would go round between queue and workers
 			}
-			return 0, func() {}
+			return noGrant()
 		}
 		if decision.Allowed {
-			return n, decision.Release
+			return grant{n: n, due: c.paced(time.Now()), release: decision.Release}
 		}
+		c.throttle(time.Now())
 		wait := cmp.Or(max(decision.RetryAfter, 0), noneLeft)
 		end, ok := ctx.Deadline()
 		if n > 1 && (rules[decision.Refused].Type == limit.Concurrent || ok && time.Until(end) < wait) {
@@ -51,7 +64,7 @@ func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) (int, func
 		}
 		sleep(ctx, wait+rand.N(min(wait/4, maxSpread)+time.Millisecond))
 		if ctx.Err() != nil {
-			return 0, func() {}
+			return noGrant()
 		}
 	}
 }
@@ -69,13 +82,15 @@ func (d *Dispatcher) rules(c *connector) []limit.Rule {
 	return append(rules, d.o.Rules(resource)...)
 }
 
-// guard is what a second is longer for us than for a provider: messages that take their time on the way to it come
-// closer together than they were let go.
-const guard = 20 * time.Millisecond
+// guard is what a second is longer for us than for a provider: not all messages take the same time on the way to it.
+const guard = 25 * time.Millisecond
 
-// pace is the time in which no more than its part of a rate passes, so that an urgent message does not wait for a
-// second that others have used up at its beginning.
-const pace = 200 * time.Millisecond
+// pace is the time in which no more than its part of a rate passes, and haste times as much, to make up for who comes late to
+// his turn: an urgent message then does not wait for a second that others have used up at its beginning.
+const (
+	pace  = 30 * time.Millisecond
+	haste = 1.2
+)
 
 // strict are the rules for a rate that no second exceeds, wherever it begins: a provider that counts would refuse what
 // a burst has too much. Whole messages pass, so the span is that of as many as a second has whole.
@@ -87,19 +102,19 @@ func strict(resource string, rate float64) []limit.Rule {
 	span := time.Duration(whole / rate * float64(time.Second+guard))
 	return []limit.Rule{
 		{Resource: resource, Type: limit.SlidingWindow, Max: whole, Window: span},
-		{Resource: resource, Type: limit.SlidingWindow, Max: math.Ceil(rate * pace.Seconds()), Window: pace},
+		{Resource: resource, Type: limit.SlidingWindow, Max: math.Ceil(rate * haste * pace.Seconds()), Window: pace},
 	}
 }
 
 // gulps is how many parts of a second's worth of a rate are asked for one by one: more at once would come to the
 // provider as one lot, after a wait for all of it.
-const gulps = 50
+const gulps = 25
 
 // within is how many of n may pass at once at best.
 func within(rules []limit.Rule, n int) int {
 	for _, rule := range rules {
 		most := rule.Max
-		if rule.Type == limit.QPS || rule.Type == limit.SlidingWindow && rule.Window < 2*time.Second {
+		if rule.Type == limit.QPS || rule.Type == limit.SlidingWindow && rule.Window > pace && rule.Window < 2*time.Second {
 			most /= gulps
 		}
 		n = max(1, min(n, int(min(most, core.MaxEnvelope))))

@@ -149,13 +149,13 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 		if err != nil {
 			return true
 		}
-		granted, sent := d.ration(hold, s.connector, n)
-		s.connector.release(n - granted)
-		if granted == 0 {
+		g := d.ration(hold, s.connector, n)
+		s.connector.release(n - g.n)
+		if g.n == 0 {
 			return true
 		}
-		carried := d.call(ctx, s.connector, left[:granted], taken)
-		sent()
+		carried := d.call(ctx, s.connector, left[:g.n], g.due, taken)
+		g.release()
 		if carried == 0 {
 			return true
 		}
@@ -165,23 +165,24 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 }
 
 // call carries as many messages as the breaker lets pass, on the places that they hold, and gives these back.
-func (d *Dispatcher) call(ctx context.Context, c *connector, messages []core.Message, taken time.Time) int {
+func (d *Dispatcher) call(ctx context.Context, c *connector, messages []core.Message, due, taken time.Time) int {
 	defer c.release(len(messages))
 	n := c.permit(len(messages), d.o.Now())
 	if n > 0 {
-		d.batch(ctx, c, messages[:n], taken)
+		d.batch(ctx, c, messages[:n], due, taken)
 	}
 	return n
 }
 
-// batch claims messages, delivers those it won and records what became of them.
-func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Message, taken time.Time) {
+// batch claims messages, delivers those it won when they are due and records what became of them.
+func (d *Dispatcher) batch(ctx context.Context, c *connector, messages []core.Message, due, taken time.Time) {
 	policy, status := c.view()
 	won, deadline := d.claim(ctx, c.id, messages, policy.Timeout)
 	if len(won) == 0 {
 		c.breaker.RecordSuccess() // it has no other way to give a permit back
 		return
 	}
+	sleep(ctx, time.Until(due))
 	b := &batch{
 		d: d, connector: c, policy: policy, status: status, taken: taken, handed: d.o.Now(),
 		messages: make(map[core.RecordID]*core.Message, len(won)),
