@@ -71,7 +71,7 @@ type connector struct {
 	status      core.ConnectorStatus
 	inFlight    int
 	pausedUntil time.Time
-	throttled   time.Time // when its rate or a limit last made somebody wait
+	throttled   time.Time     // when its rate or a limit last made somebody wait
 	freed       chan struct{} // closed and replaced when places are given back
 }
 
