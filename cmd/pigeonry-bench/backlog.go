@@ -39,6 +39,7 @@ func measureBacklog(ctx context.Context, o options) (r report, err error) {
 	}
 	r.Seconds = time.Since(began).Seconds()
 	r.RSS, r.RSSWithPlugins = s.rss()
+	syscall.Sync() // what is measured next is a backlog, not the disk that still writes it
 	return r, r.move(ctx, s, o.duration/2)
 }
 

@@ -19,9 +19,9 @@ type channel struct {
 	started bool // guarded by the dispatcher's mutex
 
 	mu      sync.Mutex
-	held    int           // messages in envelopes that were taken and are not done
-	waiting lanes         // envelopes taken that no worker has begun
-	changed chan struct{} // closed and replaced when the gate may have opened
+	held    int                   // messages in envelopes that were taken and are not done
+	waiting lanes[queue.Received] // envelopes taken that no worker has begun
+	changed chan struct{}         // closed and replaced when the gate may have opened
 }
 
 func newChannel(d *Dispatcher, name string) (*channel, error) {
@@ -71,7 +71,7 @@ func (ch *channel) feed(ctx context.Context, sub queue.Subscription) error {
 // take lets an envelope wait for a worker.
 func (ch *channel) take(received queue.Received) {
 	ch.mu.Lock()
-	ch.waiting.push(received)
+	ch.waiting.push(received.Lane, received)
 	ch.mu.Unlock()
 	ch.hold(len(received.Records))
 }
@@ -87,7 +87,8 @@ func (ch *channel) begin(ctx context.Context) {
 func (ch *channel) next() queue.Received {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	return ch.waiting.pop()
+	received, _ := ch.waiting.pop() // there is one for each task
+	return received
 }
 
 // gate waits until a connector of the channel can take more than the workers hold already. While none

@@ -65,6 +65,7 @@ func (p Policy) withDefaults() Policy {
 type connector struct {
 	id      core.ConnectorID
 	breaker circuitbreaker.CircuitBreaker[any]
+	turns   turns // at its rate and limits
 
 	mu          sync.Mutex
 	policy      Policy

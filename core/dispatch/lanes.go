@@ -1,24 +1,21 @@
 package dispatch
 
-import (
-	"github.com/pigeonry/pigeonry/core"
-	"github.com/pigeonry/pigeonry/core/queue"
-)
+import "github.com/pigeonry/pigeonry/core"
 
-// lanes keep envelopes that were taken until a worker begins them.
-type lanes [4]struct {
-	envelopes []queue.Received
-	credit    int // see pop
+// lanes keep what waits for its turn.
+type lanes[T any] [4]struct {
+	items  []T
+	credit int // see pop
 }
 
-func (l *lanes) push(e queue.Received) { l[e.Lane].envelopes = append(l[e.Lane].envelopes, e) }
+func (l *lanes[T]) push(lane core.Lane, item T) { l[lane].items = append(l[lane].items, item) }
 
-// pop takes the next envelope of the lane whose turn it is, by smooth weighted round robin as the queues do it:
-// each lane that waits earns its weight, the richest is served and pays what all have earned. There must be one.
-func (l *lanes) pop() queue.Received {
+// pop takes the first item of the lane whose turn it is, by smooth weighted round robin as the queues do it:
+// each lane that waits earns its weight, the richest is served and pays what all have earned. It is false if nothing waits.
+func (l *lanes[T]) pop() (item T, ok bool) {
 	best, total := -1, 0
 	for i := range l {
-		if len(l[i].envelopes) == 0 {
+		if len(l[i].items) == 0 {
 			l[i].credit = 0
 			continue
 		}
@@ -29,10 +26,12 @@ func (l *lanes) pop() queue.Received {
 			best = i
 		}
 	}
+	if best < 0 {
+		return item, false
+	}
 	lane := &l[best]
 	lane.credit -= total
-	e := lane.envelopes[0]
-	lane.envelopes[0] = queue.Received{} // or it could not be freed
-	lane.envelopes = lane.envelopes[1:]
-	return e
+	item, lane.items[0] = lane.items[0], item // an item that stayed could not be freed
+	lane.items = lane.items[1:]
+	return item, true
 }

@@ -33,7 +33,14 @@ func noGrant() grant { return grant{release: func() {}} }
 
 // ration takes up to n of what the connector's rate and limits let pass, all in one call, waiting for it
 // until ctx ends.
-func (d *Dispatcher) ration(ctx context.Context, c *connector, n int) grant {
+func (d *Dispatcher) ration(ctx context.Context, c *connector, lane core.Lane, n int) grant {
+	if len(d.rules(c)) == 0 {
+		return grant{n: n, release: func() {}}
+	}
+	if err := c.turns.take(ctx, lane); err != nil {
+		return noGrant()
+	}
+	defer c.turns.give()
 	for {
 		rules := d.rules(c) // anew each time: a limit that was raised lets those pass that wait
 		if len(rules) == 0 {

@@ -149,7 +149,7 @@ func (d *Dispatcher) carry(ctx context.Context, s share, taken time.Time) bool {
 		if err != nil {
 			return true
 		}
-		g := d.ration(hold, s.connector, n)
+		g := d.ration(hold, s.connector, left[0].Lane(), n)
 		s.connector.release(n - g.n)
 		if g.n == 0 {
 			return true

@@ -71,7 +71,7 @@ func (p *postgres) settings() []string {
 	}
 	if p.durable {
 		return append(common, "fsync=on", "synchronous_commit=on", "full_page_writes=on",
-			"shared_buffers=512MB", "wal_buffers=16MB", "effective_cache_size=2GB")
+			"shared_buffers=2GB", "wal_buffers=16MB", "effective_cache_size=6GB")
 	}
 	return append(common, "fsync=off", "full_page_writes=off", "shared_buffers=128MB", "wal_level=minimal", "max_wal_senders=0")
 }
