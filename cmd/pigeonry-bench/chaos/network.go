@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,7 @@ func (n *network) connect(e *engine.Engine) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	near, err := freeAddress()
+	near, err := freeAddress(linePorts, nil)
 	if err != nil {
 		return "", err
 	}
@@ -155,14 +156,25 @@ func (l *line) heal(ctx context.Context) error {
 	return nil
 }
 
-// freeAddress finds a port below those that the system gives to outgoing connections: a client that dials it while
-// nobody listens could otherwise be given the very port and be connected to itself.
-func freeAddress() (string, error) {
+// Ports of lines and of gateways, which are free while what listens there is down. They lie below those that the
+// system gives to outgoing connections: a client that dials such a port could otherwise be given the very same and be
+// connected to itself.
+const (
+	linePorts    = 30000
+	gatewayPorts = 31350
+	portRange    = 1350
+)
+
+// freeAddress finds an address whose port lies in the range that begins at first, and which is not taken.
+func freeAddress(first int, taken []string) (string, error) {
 	for range 200 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(30000+rand.N(2700)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.N(portRange)))
+		if slices.Contains(taken, address) {
+			continue
+		}
 		if listener, err := net.Listen("tcp", address); err == nil {
 			return address, listener.Close()
 		}
 	}
-	return "", errors.New("no port is free from 30000 to 32699")
+	return "", fmt.Errorf("no port is free from %d to %d", first, first+portRange-1)
 }

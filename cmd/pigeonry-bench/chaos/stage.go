@@ -185,7 +185,11 @@ func (s *stage) prepare(g *gateway) (err error) {
 	if g.program == "" {
 		g.program = filepath.Join(s.o.Bin, "pigeonry")
 	}
-	if g.address, err = freeAddress(); err != nil {
+	var taken []string
+	for _, other := range s.gateways {
+		taken = append(taken, other.address)
+	}
+	if g.address, err = freeAddress(gatewayPorts, taken); err != nil {
 		return err
 	}
 	g.environment = append(ownEnvironment(), "PIGEONRY_BOOTSTRAP_KEY="+apiKey, clockVariable+"="+s.clockFile(g))
