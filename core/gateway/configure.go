@@ -83,6 +83,15 @@ func (c *channels) set(s *settings.Settings) {
 	c.known.Store(&known)
 }
 
+// names are the channels that have a connector.
+func (c *channels) names() []string {
+	var names []string
+	for id := range *c.known.Load() {
+		names = append(names, id.Channel())
+	}
+	return names
+}
+
 // Serves implements accept.Channels.
 func (c *channels) Serves(channel string) bool {
 	for id := range *c.known.Load() {

@@ -42,7 +42,7 @@ type engines struct {
 }
 
 // open opens the technologies. What is open when one of them fails is closed again.
-func open(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *engines, err error) {
+func open(ctx context.Context, s *settings.Settings, channels func() []string, logger *slog.Logger) (_ *engines, err error) {
 	e := &engines{}
 	defer func() {
 		if err != nil {
@@ -55,7 +55,7 @@ func open(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *en
 	if err := e.openStore(ctx, s, logger); err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	if err := e.openQueue(ctx, s, logger); err != nil {
+	if err := e.openQueue(ctx, s, channels, logger); err != nil {
 		return nil, fmt.Errorf("open the queue: %w", err)
 	}
 	if err := e.openCoordination(ctx, s, logger); err != nil {
@@ -121,13 +121,13 @@ func unknown(what, kind string, built ...string) error {
 	return fmt.Errorf("%s %q is not built into this version; use %s %q", what, kind, what, built)
 }
 
-func (e *engines) openQueue(ctx context.Context, s *settings.Settings, logger *slog.Logger) error {
+func (e *engines) openQueue(ctx context.Context, s *settings.Settings, channels func() []string, logger *slog.Logger) error {
 	switch s.Queue.Kind {
 	case "memory":
 		e.queue = memory.New(memory.Options{})
 	case "rabbitmq":
 		broker, err := rabbitmq.Open(ctx, rabbitmq.Options{
-			URL: s.Queue.URL.Reveal(), Type: rabbitmq.Type(s.Queue.Type), Prefix: prefixOf(s.Queue, "."), Logger: logger,
+			URL: s.Queue.URL.Reveal(), Type: rabbitmq.Type(s.Queue.Type), Prefix: prefixOf(s.Queue, "."), Channels: channels, Logger: logger,
 		})
 		if err != nil {
 			return err

@@ -54,7 +54,7 @@ type Gateway struct {
 func New(ctx context.Context, s *settings.Settings, logger *slog.Logger) (_ *Gateway, err error) {
 	g := &Gateway{logger: logger, metrics: telemetry.New(), channels: newChannels(s), limits: newLimits(s.Limits)}
 	g.reload.begin(s)
-	if g.engines, err = open(ctx, s, logger); err != nil {
+	if g.engines, err = open(ctx, s, g.channels.names, logger); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -20,6 +20,8 @@ type publisher struct {
 	logger *slog.Logger
 	// generation is the number of the queue's generation; 0 until it is known.
 	generation atomic.Int64
+	// away is set while the queue takes nothing, which is told once.
+	away atomic.Bool
 }
 
 // publish returns how many envelopes were confirmed, and whether the queue takes any at all. What is not confirmed stays
@@ -53,11 +55,22 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, gene
 	case errors.Is(err, queue.ErrFull):
 		return 0, true
 	case err != nil:
-		p.logger.ErrorContext(ctx, "relay: cannot publish; the sweep tries again", "envelopes", len(envelopes), "error", err)
+		p.tell(ctx, err)
 		return 0, false
 	}
+	p.tell(ctx, nil)
 	p.ledger.published(envelopes, generation)
 	return len(envelopes), true
+}
+
+// tell logs when the queue begins to refuse what it is given, and when it takes it again.
+func (p *publisher) tell(ctx context.Context, err error) {
+	switch {
+	case err != nil && !p.away.Swap(true):
+		p.logger.ErrorContext(ctx, "relay: the queue takes nothing; envelopes wait in the store until it does", "error", err)
+	case err == nil && p.away.Swap(false):
+		p.logger.InfoContext(ctx, "relay: the queue takes envelopes again")
+	}
 }
 
 // ledger gathers what the outbox is to be told, so that one write tells of many envelopes. What is lost with

@@ -38,6 +38,9 @@ type Options struct {
 	// many times that as they have weight. It fetches more while its receivers hold all of them, and gives
 	// back what is not received. Default DefaultPrefetch.
 	Prefetch int
+	// Channels returns the channels that Stats counts besides those that were published or subscribed to here: a
+	// gateway that does neither sees their lanes, too. nil: none.
+	Channels func() []string
 	Logger   *slog.Logger // nil: slog.Default
 }
 
@@ -45,6 +48,7 @@ type Options struct {
 type Queue struct {
 	topology *topology
 	prefetch int
+	named    func() []string
 	logger   *slog.Logger
 
 	outgoing, incoming *link
@@ -71,7 +75,11 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	if kind != Quorum && kind != Classic {
 		return nil, fmt.Errorf("the RabbitMQ queue type %q is neither %q nor %q", o.Type, Quorum, Classic)
 	}
+	if o.Channels == nil {
+		o.Channels = func() []string { return nil }
+	}
 	q := &Queue{
+		named:    o.Channels,
 		topology: &topology{prefix: o.Prefix, kind: kind, address: p.name},
 		prefetch: cmp.Or(max(o.Prefetch, 0), DefaultPrefetch),
 		logger:   cmp.Or(o.Logger, slog.Default()),

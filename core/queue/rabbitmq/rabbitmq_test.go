@@ -42,6 +42,24 @@ func suite(t *testing.T, kind rabbitmq.Type) {
 	})
 }
 
+// A gateway that neither publishes nor subscribes to a channel counts it all the same if it is told of it.
+func TestStatsOfChannelsThatAreNamed(t *testing.T) {
+	brokerURL(t)
+	prefix := newPrefix(t)
+	publisher := open(t, rabbitmq.Options{Prefix: prefix})
+	if err := publisher.Publish(patient(t), []core.Envelope{{ID: 1, Channel: "sms", Lane: core.LaneHigh, Records: []core.RecordID{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	onlooker := open(t, rabbitmq.Options{Prefix: prefix, Channels: func() []string { return []string{"sms"} }})
+	stats, err := onlooker.Stats(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stats) != 4 || stats[core.LaneHigh].Channel != "sms" || stats[core.LaneHigh].Envelopes != 1 {
+		t.Errorf("stats: %+v", stats)
+	}
+}
+
 func BenchmarkQueue(b *testing.B) {
 	for _, kind := range []rabbitmq.Type{rabbitmq.Quorum, rabbitmq.Classic} {
 		b.Run(string(kind), func(b *testing.B) { benchmark(b, kind) })

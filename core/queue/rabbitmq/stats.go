@@ -23,8 +23,8 @@ type counted struct {
 	ready    map[string][4]int
 }
 
-// Stats counts every lane of every channel that was published or subscribed to here, in the order of their
-// names. The broker tells how many envelopes wait. It does not tell how many messages they hold: Messages
+// Stats counts every lane of every channel that was published or subscribed to here or is in Options.Channels, in the
+// order of their names. The broker tells how many envelopes wait. It does not tell how many messages they hold: Messages
 // is the number of envelopes, the least that it can be. Unacked is what this gateway holds and has fetched
 // ahead; the broker does not tell what others do.
 func (q *Queue) Stats(ctx context.Context) ([]queue.LaneStats, error) {
@@ -51,6 +51,9 @@ func (q *Queue) Stats(ctx context.Context) ([]queue.LaneStats, error) {
 // ready asks the broker how many envelopes wait, by channel and lane.
 func (q *Queue) ready(ctx context.Context) (map[string][4]int, error) {
 	q.mu.Lock()
+	for _, channel := range q.named() {
+		q.channels[channel] = true
+	}
 	last, channels := q.counted, slices.Collect(maps.Keys(q.channels))
 	q.mu.Unlock()
 	if time.Since(last.at) < statsAge && last.channels == len(channels) {

@@ -31,6 +31,7 @@ const (
 	codeLockTimeout     = "55P03"
 	codeUndefinedTable  = "42P01"
 	codeReadOnly        = "25006"
+	codeQueryCanceled   = "57014"
 )
 
 // explain turns an error of PostgreSQL into one that callers understand: what was attempted is told, the query
@@ -67,6 +68,8 @@ func reasonOf(err error) string {
 		return "the database has no connection left; raise max_connections or lower pool_max_conns"
 	case server.Code == codeReadOnly:
 		return "the database takes no writes; is it a standby?"
+	case server.Code == codeQueryCanceled:
+		return "the database took too long; ask for less, for instance for a shorter time"
 	case server.Code == codeLockTimeout:
 		return "the database is busy with a long lock"
 	case strings.HasPrefix(server.Code, "08"), strings.HasPrefix(server.Code, "57P"), strings.HasPrefix(server.Code, "53"):

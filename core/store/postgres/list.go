@@ -20,13 +20,23 @@ const (
 	idSkew = 2 * time.Second
 )
 
-// beginList begins a transaction in which the planner reads an index in its order wherever there is one, see listQuery.
+// beginList begins a transaction in which the planner reads an index in its order wherever there is one, see listQuery,
+// and which ends when a filter finds too little among too much.
 const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off;
-	SET LOCAL max_parallel_workers_per_gather = 0`
+	SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL statement_timeout = '5s'`
+
+// maxLists is how many lists are read at a time: what messages need comes first.
+const maxLists = 4
 
 // List implements store.Messages.
 func (s *Store) List(ctx context.Context, account core.AccountID, f store.Filter) ([]core.Message, error) {
+	select {
+	case s.lists <- struct{}{}:
+		defer func() { <-s.lists }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	var messages []core.Message
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: beginList}, func(tx pgx.Tx) (err error) {
 		messages, err = list(ctx, tx, newListQuery(account, f), f)

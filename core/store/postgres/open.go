@@ -56,6 +56,7 @@ type Store struct {
 	replaced   func() time.Time // in place of the database's clock; nil: none
 	claims     *group[claimCall]
 	records    *group[recordCall]
+	lists      chan struct{} // a place for each list that is being read
 	logger     *slog.Logger
 	close      func()
 }
@@ -84,11 +85,13 @@ func open(ctx context.Context, o Options, prepare func(context.Context, *pgxpool
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))
 	}
 	// Changes of the schema may take their time; from here on nothing does.
-	config.ConnConfig.DialFunc, config.PingTimeout = dial, pingTimeout
+	dialer := &dialer{}
+	config.ConnConfig.DialFunc, config.PingTimeout = dialer.dial, pingTimeout
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))
 	}
+	dialer.silent.Store(new(pool.Reset))
 	s := newStore(pool, o)
 	if err := s.partitions.ensure(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: make the partitions of the days to come: %w", where, err), s.Close())
@@ -107,7 +110,7 @@ func (o Options) withDefaults() Options {
 }
 
 func newStore(pool *pgxpool.Pool, o Options) *Store {
-	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, replaced: o.Now, logger: o.Logger}
+	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, replaced: o.Now, lists: make(chan struct{}, maxLists), logger: o.Logger}
 	s.days = &days{}
 	s.partitions = &partitions{pool: pool, days: s.days, now: s.Now, o: o}
 	s.claims = newGroup(s.claimAll)

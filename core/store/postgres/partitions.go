@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"sync"
@@ -112,6 +113,10 @@ func (p *partitions) makeMissing(ctx context.Context) error {
 			err := p.create(ctx, t, date)
 			if isCode(err, codeCheckViolation) {
 				p.o.Logger.WarnContext(ctx, "postgres: a day has no partition, as its rows are in the default one already", "partition", t.name(date))
+				continue
+			}
+			if n > 0 && isCode(err, codeLockTimeout) {
+				p.o.Logger.WarnContext(ctx, "postgres: the partition of a day to come is left for later, as the table is busy", "partition", t.name(date))
 				continue
 			}
 			if err != nil {
@@ -279,10 +284,22 @@ func (p *partitions) past(known map[string]bool, now time.Time) []time.Time {
 	return days
 }
 
-// hasOpen says whether a message of a day is not done. It reads the day without holding anybody up.
+// lookTimeout bounds the look through a whole day, which takes longer than anything else.
+const lookTimeout = 30 * time.Minute
+
+// hasOpen says whether a message of a day is not done. It reads the day without holding anybody up, over a connection of
+// its own: those of the pool do not wait for so long.
 func (p *partitions) hasOpen(ctx context.Context, date time.Time) (bool, error) {
+	config := p.pool.Config().ConnConfig
+	config.DialFunc = (&net.Dialer{Timeout: connectTimeout}).DialContext
+	config.RuntimeParams["statement_timeout"] = fmt.Sprint(lookTimeout.Milliseconds())
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return false, explain("look for messages that are not done", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // only read
 	var open bool
-	_, err := first(ctx, p.pool, func(r *row) { open = r.bool() }, fmt.Sprintf(
+	_, err = first(ctx, conn, func(r *row) { open = r.bool() }, fmt.Sprintf(
 		"SELECT EXISTS (SELECT FROM %s WHERE status IN ('scheduled', 'queued', 'sending', 'uncertain'))", partitioned{table: messageRecords}.name(date)))
 	return open, explain("look for messages that are not done", err)
 }

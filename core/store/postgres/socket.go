@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,14 +14,17 @@ const (
 	// silence is how long a server may leave a read or a write of ours without a byte. A firewall or a failover can
 	// swallow a connection without a word: TCP then retries for a quarter of an hour, while workers, receipts and the end
 	// of the gateway wait for an answer that cannot come.
-	silence = 15 * time.Second
+	silence = 10 * time.Second
 	// pingTimeout bounds the question whether a connection that was idle is still there.
 	pingTimeout = 2 * time.Second
 )
 
-// dial opens a connection that does not wait longer than silence. While it is idle, the system asks whether its peer
-// is there.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
+// dialer opens connections that do not wait longer than silence. When one does, all others to the same server are
+// suspect: silent is called, so that each need not be waited for in its turn.
+type dialer struct{ silent atomic.Pointer[func()] }
+
+// dial opens a connection. While it is idle, the system asks whether its peer is there.
+func (o *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:         connectTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
@@ -27,13 +33,20 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &socket{Conn: conn}, nil
+	return &socket{Conn: conn, silent: o.tell}, nil
+}
+
+func (o *dialer) tell() {
+	if silent := o.silent.Load(); silent != nil {
+		(*silent)()
+	}
 }
 
 // socket is a connection whose reads and writes take at most silence, unless its user has set a deadline: then that
 // one counts.
 type socket struct {
 	net.Conn
+	silent func()
 
 	mu      sync.Mutex
 	bounded bool // the user has set a deadline
@@ -50,13 +63,23 @@ func (s *socket) SetDeadline(t time.Time) error {
 // Read implements net.Conn.
 func (s *socket) Read(b []byte) (int, error) {
 	s.bound(s.SetReadDeadline)
-	return s.Conn.Read(b)
+	n, err := s.Conn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) && !s.isBounded() {
+		s.silent()
+	}
+	return n, err
 }
 
 // Write implements net.Conn.
 func (s *socket) Write(b []byte) (int, error) {
 	s.bound(s.SetWriteDeadline)
 	return s.Conn.Write(b)
+}
+
+func (s *socket) isBounded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bounded
 }
 
 // bound sets a deadline where the user has set none. Under the lock, so that one that is set now comes after it and

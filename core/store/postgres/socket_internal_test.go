@@ -28,7 +28,8 @@ func (d *deaf) Read([]byte) (int, error) {
 
 func TestSocketDoesNotWaitForAServerThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &socket{Conn: &deaf{}}
+		told := 0
+		s := &socket{Conn: &deaf{}, silent: func() { told++ }}
 		began := time.Now()
 		if _, err := s.Read(nil); err == nil || time.Since(began) != silence {
 			t.Errorf("got %v after %s, want an error after %s", err, time.Since(began), silence)
@@ -44,6 +45,9 @@ func TestSocketDoesNotWaitForAServerThatIsGone(t *testing.T) {
 		}
 		if _, err := s.Read(nil); err == nil || time.Since(began) != 20*time.Second+silence {
 			t.Errorf("got %v after %s, want the bound again when the deadline is lifted", err, time.Since(began))
+		}
+		if told != 2 {
+			t.Errorf("the silence was told %d times, want once for each that nobody had set a deadline for", told)
 		}
 	})
 }

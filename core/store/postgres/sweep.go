@@ -161,7 +161,7 @@ func (s *Store) NextWake(ctx context.Context) (time.Time, bool, error) {
 }
 
 // Oldest implements store.Sweep. What is queued or being sent is in an envelope that is not settled, or had its lease
-// run out, or waited for a time that has come.
+// run out, or waited for a time that has come: of many that did, those are looked at that have been due for longest.
 func (s *Store) Oldest(ctx context.Context, now time.Time) (time.Time, bool, error) {
 	var oldest time.Time
 	found := false
@@ -177,8 +177,9 @@ func (s *Store) Oldest(ctx context.Context, now time.Time) (time.Time, bool, err
 			ORDER BY o.record_ids[1] LIMIT 1) AS enveloped
 		UNION ALL
 		SELECT made FROM (
-			SELECT min(r.created_at) FROM message_timers t JOIN message_records r ON r.id = ANY(t.record_ids)
-			WHERE t.wake_at <= $1 AND r.status IN ('queued', 'sending')
+			SELECT min(r.created_at)
+			FROM (SELECT record_ids FROM message_timers WHERE wake_at <= $1 ORDER BY wake_at LIMIT 100) AS t JOIN message_records r ON r.id = ANY(t.record_ids)
+			WHERE r.status IN ('queued', 'sending')
 				AND (r.next_attempt_at IS NULL OR r.next_attempt_at <= $1)) AS timed(made)
 		WHERE made IS NOT NULL`, at(now))
 	return oldest, found, explain("find the oldest waiting message", err)
