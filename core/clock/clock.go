@@ -18,8 +18,9 @@ import (
 const (
 	// lookEvery is the time between two looks at the store's clock.
 	lookEvery = 10 * time.Second
-	// lookTimeout bounds one look. A slow answer says little, so it is not waited for.
+	// lookTimeout bounds one look, which asks so many times: the fastest answer says the most.
 	lookTimeout = time.Second
+	asks        = 4
 	// slew is the part of its speed by which a clock that is wrong runs faster or slower.
 	slew = 4
 	// worthSaying is a difference that no drift explains: a clock was set.
@@ -53,11 +54,11 @@ func (c *course) at(now time.Time) time.Time {
 // New returns a clock that shows what the source does. The error is that of the source.
 func New(ctx context.Context, source Source) (*Clock, error) {
 	c := &Clock{source: source}
-	at, shows, err := c.look(ctx)
+	seen, err := c.look(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the store's clock: %w", err)
 	}
-	c.course.Store(&course{since: at, shows: shows})
+	c.course.Store(&course{since: seen.at, shows: seen.shows})
 	return c, nil
 }
 
@@ -81,13 +82,13 @@ func (c *Clock) Run(ctx context.Context, logger *slog.Logger) {
 }
 
 func (c *Clock) follow(ctx context.Context, logger *slog.Logger) {
-	at, right, err := c.look(ctx)
+	seen, err := c.look(ctx)
 	if err != nil {
 		return // the store's absence is told by those who need more of it
 	}
 	last := c.course.Load()
-	next := &course{since: at, shows: last.at(at)}
-	next.wrong = right.Sub(next.shows)
+	next := &course{since: seen.at, shows: last.at(seen.at)}
+	next.wrong = surely(seen.shows.Sub(next.shows), seen.within)
 	if next.wrong.Abs() > worthSaying && last.wrong.Abs() <= worthSaying {
 		logger.WarnContext(ctx, "clock: the store's clock was set; it is followed at a quarter of the speed, so that no lease ends early",
 			"behind", next.wrong.Round(time.Millisecond).String())
@@ -95,11 +96,33 @@ func (c *Clock) follow(ctx context.Context, logger *slog.Logger) {
 	c.course.Store(next)
 }
 
-// look reads the source, and this machine's clock in the middle of that.
-func (c *Clock) look(ctx context.Context) (at, shows time.Time, err error) {
+// surely is what is left of a difference that was measured to within so much.
+func surely(difference, within time.Duration) time.Duration {
+	if difference > 0 {
+		return max(0, difference-within)
+	}
+	return min(0, difference+within)
+}
+
+// sight is what a look saw: the source's time at a time of this machine, right to within so much.
+type sight struct {
+	at, shows time.Time
+	within    time.Duration
+}
+
+// look asks the source some times and returns the best answer.
+func (c *Clock) look(ctx context.Context) (best sight, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	asked := time.Now()
-	shows, err = c.source.Now(ctx)
-	return asked.Add(time.Since(asked) / 2), shows.Round(0).UTC(), err
+	for i := range asks {
+		asked := time.Now()
+		shows, err := c.source.Now(ctx)
+		if err != nil {
+			return best, err
+		}
+		if within := time.Since(asked) / 2; i == 0 || within < best.within {
+			best = sight{at: asked.Add(within), shows: shows.Round(0).UTC(), within: within}
+		}
+	}
+	return best, nil
 }

@@ -34,6 +34,9 @@ const (
 	Doubles     = "many doubles" // more doubles than a run may have
 )
 
+// agreement is to within what the clocks of gateways agree: one takes a message in, and another one sends it.
+const agreement = 5 * time.Millisecond
+
 // Violation is a promise that was not kept.
 type Violation struct {
 	Kind string `json:"kind"`
@@ -221,7 +224,7 @@ func (v *verdict) judgeSending(number int, n *note, r row) {
 	if n.seen > r.attempt || n.attempt > r.attempt {
 		v.add(Unasked, number, n, "the ledger has %d entries, up to attempt %d, and the database %d attempts", n.seen, n.attempt, r.attempt)
 	}
-	if n.delay > 0 && n.seen > 0 && n.first.Before(n.begun.Add(n.delay)) {
+	if n.delay > 0 && n.seen > 0 && n.first.Before(n.begun.Add(n.delay-agreement)) {
 		v.add(TooEarly, number, n, "sent after %s, asked for after %s", n.first.Sub(n.begun), n.delay)
 	}
 }

@@ -76,7 +76,7 @@ func TestSentBeforeItsTime(t *testing.T) {
 		t.Fatalf("message %d is to be sent after %s", number, n.delay)
 	}
 	b.end(n, answer{record: 7})
-	b.see(entry(number, 1, sandbox.OutcomeDelivered, n.begun.Add(delayed-time.Millisecond)))
+	b.see(entry(number, 1, sandbox.OutcomeDelivered, n.begun.Add(delayed-2*agreement)))
 	v := &verdict{rows: map[int]row{number: {id: 7, status: "delivered", attempt: 1}}}
 	v.judge(number, n)
 	if len(v.violations) != 1 || v.violations[0].Kind != TooEarly {
