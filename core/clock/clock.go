@@ -18,8 +18,9 @@ import (
 const (
 	// lookEvery is the time between two looks at the store's clock.
 	lookEvery = 10 * time.Second
-	// lookTimeout bounds one look, which asks so many times: the fastest answer says the most.
-	lookTimeout = time.Second
+	// lookTimeout bounds one look, which asks so many times: the fastest answer says the most. A store that is far away
+	// or busy is worth waiting for, as what a slow answer leaves open is reckoned with.
+	lookTimeout = 5 * time.Second
 	asks        = 4
 	// slew is the part of its speed by which a clock that is wrong runs faster or slower.
 	slew = 4
@@ -110,15 +111,18 @@ type sight struct {
 	within    time.Duration
 }
 
-// look asks the source some times and returns the best answer.
+// look asks the source some times and returns the best answer, of which one is enough.
 func (c *Clock) look(ctx context.Context) (best sight, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	for i := range asks {
 		asked := time.Now()
 		shows, err := c.source.Now(ctx)
-		if err != nil {
+		if err != nil && i == 0 {
 			return best, err
+		}
+		if err != nil {
+			break
 		}
 		if within := time.Since(asked) / 2; i == 0 || within < best.within {
 			best = sight{at: asked.Add(within), shows: shows.Round(0).UTC(), within: within}

@@ -119,6 +119,32 @@ func TestWithoutItsSourceAClockGoesOn(t *testing.T) {
 	}
 }
 
+// A source that is slow, and answers only once in the time there is, is enough to begin with.
+func TestOneAnswerIsEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := clock.New(t.Context(), far{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ahead(c).Abs(); got > 2*time.Second {
+			t.Errorf("the clock is off by %v, more than half of what the answer took", got)
+		}
+	})
+}
+
+// far is a source that takes four seconds to answer.
+type far struct{}
+
+func (far) Now(ctx context.Context) (time.Time, error) {
+	read := time.Now().Round(0)
+	select {
+	case <-time.After(4 * time.Second):
+		return read, nil
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	}
+}
+
 func TestASetClockIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
