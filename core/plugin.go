@@ -28,8 +28,10 @@ type PluginStatus struct {
 // GenerationStatus is what is known of one process of a plugin.
 type GenerationStatus struct {
 	Version    string
+	SHA256     string // of the executable, in hexadecimal digits; empty: not known yet
 	State      GenerationState
-	PID        int // 0: no process now
+	Share      float64 // of the messages, in percent
+	PID        int     // 0: no process now
 	StartedAt  time.Time
 	Restarts   int    // times the process was started again after a crash
 	Error      string // why it failed or last crashed: expected and found
