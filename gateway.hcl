@@ -16,6 +16,10 @@ max_attempts = 5
 # How long an ordered stop waits for what is being sent.
 drain_timeout = "10s"
 
+# The accounts whose keys may change plugins: roll out a version, take it back, remove it. The key in
+# PIGEONRY_BOOTSTRAP_KEY, and what `pigeonry key create` makes without --account, open "default".
+operators = ["default"]
+
 # The truth, the dispatch index, and what instances share. These are the embedded technologies.
 store "sqlite" {}
 queue "memory" {}
@@ -23,6 +27,34 @@ coordination "local" {}
 
 plugins {
   dir = "./bin/plugins" # <dir>/<name>/<version>/<name>; PIGEONRY_PLUGINS_DIR, --plugins-dir
+
+  # What may also be said here. What has a value shows its default:
+  #
+  # rollout           = "manual"        # an operator begins a rollout; "automatic": the gateway, for a higher version
+  # require_signature = false           # true: a plugin that none of trusted_keys has signed does not start
+  # trusted_keys      = [file("keys/acme.pub")]
+  # plaintext         = ["legacy"]      # plugins that may do without TLS on their private socket
+  # env               = ["HTTPS_PROXY"] # variables of the gateway that plugins get; never PIGEONRY_*
+  #
+  # canary {                                # how a new version takes over where its rollout says nothing else
+  #   steps              = [1, 10, 50, 100] # its share of the messages in percent, step by step
+  #   min_samples        = 100              # results that a step needs before it is judged by its rates
+  #   window             = "1m"             # a step lasts at least this long
+  #   bake               = "5m"             # the old version stays warm once the new one has everything
+  #   by                 = "message"        # or "account": a tenant never sees two versions
+  #   max_failure_rate   = 0.02             # how much larger its share of failures may be than the old version's
+  #   max_uncertain_rate = 0.01             # the same for attempts whose end was not seen
+  #   max_latency_ratio  = 2                # how many times the old version's 99th percentile its own may be
+  #   max_memory_ratio   = 2                # how many times the old version's memory
+  # }
+  #
+  # sandbox {                 # bounds for the process of each plugin; what is left out is not bounded
+  #   user      = "pigeonry-plugin"
+  #   memory    = "512MB"
+  #   cpu       = 1.5         # cores
+  #   files     = 1024        # open at a time
+  #   processes = 256         # at a time, threads included
+  # }
 }
 
 account {
@@ -65,6 +97,11 @@ connector "sms" "main" {
   # retry {
   #   first_delay = "1s"
   #   max_delay   = "5m"
+  # }
+  #
+  # shadow_config {           # goes over config while a version runs in the shadow of another, of which
+  #   host = "127.0.0.1"      # nothing may be delivered; none by default
+  #   port = 12775
   # }
 }
 

@@ -188,6 +188,71 @@ func TestFaults(t *testing.T) {
 			want: []string{`gateway.hcl:5:5: "tls" is given as a value and as a block — keep one of them`},
 		},
 		{
+			name: "plugins",
+			file: `operators = "default"
+plugins {
+  rollout           = "auto"
+  require_signature = "yes"
+  trusted_keys      = [""]
+  plaintext         = ["ok", "Not.Ok"]
+  env               = ["PIGEONRY_POSTGRES_URL"]
+  canary {
+    steps             = [1, 50]
+    min_samples       = 0
+    window            = "1ms"
+    by                = "mesage"
+    max_failure_rate  = 2
+    max_latency_ratio = 0.5
+  }
+  sandbox {
+    memory    = "512"
+    cpu       = -1
+    files     = 3
+    processes = "many"
+    disk      = "1GB"
+  }
+}
+`,
+			want: []string{
+				`gateway.hcl:1:13: operators is not a list — write it in brackets, like ["default"]`,
+				`gateway.hcl:3:23: rollout is not one of "manual", "automatic" — known here: manual, automatic`,
+				`gateway.hcl:4:23: require_signature is neither true nor false — write true or false, without quotes`,
+				`gateway.hcl:5:23: trusted_keys has an entry, number 1, that is empty — give a value or leave the line out`,
+				`gateway.hcl:6:23: plaintext has an entry, number 2, that contains a dot — use letters, digits, - and _: "Not-Ok"`,
+				`gateway.hcl:7:23: env has an entry, number 1, that is a variable of the gateway's own — it may hold a secret; give a plugin what it needs in the config of its connector`,
+				`gateway.hcl:9:25: steps does not end with 100 — let the new version have everything in the end, like [1, 10, 50, 100]`,
+				`gateway.hcl:10:25: min_samples is out of bounds — use a number between 1 and 1000000`,
+				`gateway.hcl:11:25: window is out of bounds — use a duration between 100ms and 24h0m0s`,
+				`gateway.hcl:12:25: by is not one of "message", "account" — did you mean "message"?`,
+				`gateway.hcl:13:25: max_failure_rate is out of bounds — use a number between 0 and 1`,
+				`gateway.hcl:14:25: max_latency_ratio is out of bounds — use a number between 1 and 1000`,
+				`gateway.hcl:17:17: memory is not a size — write a whole number with a unit, like "512MB" or "2GiB"`,
+				`gateway.hcl:18:17: cpu is out of bounds — use a number between 0 and 1024`,
+				`gateway.hcl:19:17: files is out of bounds — use a number between 64 and 1000000`,
+				`gateway.hcl:20:17: processes is not a whole number — write a number between 32 and 100000`,
+				`gateway.hcl:21:5: unknown key "disk" — known here: cpu, files, memory, processes, user`,
+			},
+		},
+		{
+			name: "steps and sizes", file: "plugins {\n  canary {\n    steps = [10, 10, 100]\n  }\n  sandbox {\n    memory = \"2TB\"\n  }\n  env = [\"A B\"]\n}\n",
+			want: []string{
+				`gateway.hcl:3:13: steps is not ascending from above 0 — write shares in percent, like [1, 10, 50, 100]`,
+				`gateway.hcl:6:14: memory is out of bounds — use a size between "16MiB" and "1024GiB"`,
+				`gateway.hcl:8:9: env has an entry, number 1, that is not the name of an environment variable — write its name, like "HTTPS_PROXY"`,
+			},
+		},
+		{
+			name: "no steps, twice a block", file: "plugins {\n  canary {\n    steps = []\n  }\n  canary {\n    steps = [\"all\"]\n  }\n}\n",
+			want: []string{
+				`gateway.hcl:3:13: steps is empty — write it like [1, 10, 50, 100]`,
+				`gateway.hcl:5:3: canary is given twice — it stands at gateway.hcl:2:3 already; keep one`,
+			},
+		},
+		{
+			name: "signature of nobody", file: "plugins {\n  require_signature = true\n}\n",
+			want: []string{`gateway.hcl:2:23: require_signature is true and trusted_keys is empty — no plugin could start: add the public keys of those who sign them`},
+		},
+		{
 			name: "environment", file: "", environ: []string{"PIGEONRY_BOOTSTRAP_KEY=hunter2", "PIGEONRY_LISTEN=hunter2"},
 			want: []string{
 				`environment variable PIGEONRY_BOOTSTRAP_KEY: the value is too short or contains blanks — use at least 32 characters without blanks, such as the output of ` + "`openssl rand -hex 24`",

@@ -104,7 +104,7 @@ func assemble(k *koanf.Koanf, p *parser) (*Settings, error) {
 		if err := k.Unmarshal("connector."+strings.ReplaceAll(string(id), "/", "."), &c); err != nil {
 			return nil, fmt.Errorf("read connector %s: %w", id, err)
 		}
-		c.ID, c.Config = id, p.configs[id]
+		c.ID, c.Config, c.Shadow = id, p.configs[id], p.shadows[id]
 		s.Connectors = append(s.Connectors, c)
 	}
 	for _, path := range p.limits {

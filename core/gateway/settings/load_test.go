@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 )
 
@@ -39,8 +40,12 @@ func TestEmbeddedDefault(t *testing.T) {
 		Store:        settings.Technology{Kind: "sqlite"},
 		Queue:        settings.Technology{Kind: "memory"},
 		Coordination: settings.Technology{Kind: "local"},
-		Plugins:      settings.Plugins{Dir: "./plugins"},
-		Account:      settings.AccountDefaults{DefaultRegion: "CN"},
+		Operators:    []string{"default"},
+		Plugins: settings.Plugins{Dir: "./plugins", Rollout: settings.RolloutManual, Canary: settings.Canary{
+			Steps: []float64{1, 10, 50, 100}, MinSamples: 100, Window: time.Minute, Bake: 5 * time.Minute, By: core.ByMessage,
+			MaxFailureRate: 0.02, MaxUncertainRate: 0.01, MaxLatencyRatio: 2, MaxMemoryRatio: 2,
+		}},
+		Account: settings.AccountDefaults{DefaultRegion: "CN"},
 		Pools: map[string]settings.Pool{settings.MessageSender: {
 			CoreSize: 20, MaxSize: 100, ScaleUpThreshold: 0.8, ScaleDownThreshold: 0.2, QueueSize: 1000,
 		}},
@@ -132,6 +137,103 @@ connector "sms" "main" { plugin = "sms" }
 	}
 	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainRetry || d.Timeout != 30*time.Second || len(d.Config) != 0 {
 		t.Errorf("defaults of a connector: %+v", d)
+	}
+}
+
+func TestPlugins(t *testing.T) {
+	s, err := load(t, `
+operators = ["default", "ops"]
+plugins {
+  rollout           = "automatic"
+  require_signature = true
+  trusted_keys      = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+  plaintext         = ["legacy"]
+  env               = ["HTTPS_PROXY", "NO_PROXY"]
+  canary {
+    steps              = [0.5, 100]
+    min_samples        = 20
+    window             = "30s"
+    bake               = "0s"
+    by                 = "account"
+    max_failure_rate   = 0
+    max_uncertain_rate = 0.005
+    max_latency_ratio  = 1.5
+    max_memory_ratio   = 3
+  }
+  sandbox {
+    user      = "nobody"
+    memory    = "512MB"
+    cpu       = 1.5
+    files     = 1024
+    processes = 0
+  }
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Plugins{
+		Dir: "./plugins", Rollout: settings.RolloutAutomatic, RequireSignature: true,
+		TrustedKeys: []string{"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"},
+		Plaintext:   []string{"legacy"}, Env: []string{"HTTPS_PROXY", "NO_PROXY"},
+		Canary: settings.Canary{
+			Steps: []float64{0.5, 100}, MinSamples: 20, Window: 30 * time.Second, By: core.ByAccount,
+			MaxUncertainRate: 0.005, MaxLatencyRatio: 1.5, MaxMemoryRatio: 3,
+		},
+		Sandbox: settings.Sandbox{User: "nobody", Memory: 512e6, CPU: 1.5, Files: 1024},
+	}
+	if !reflect.DeepEqual(s.Plugins, want) || !reflect.DeepEqual(s.Operators, []string{"default", "ops"}) {
+		t.Errorf("want %+v\nhave %+v, operators %q", want, s.Plugins, s.Operators)
+	}
+	if s, err = load(t, "operators = []\nplugins {\n  sandbox {\n    memory = \"1GiB\"\n  }\n}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Operators) != 0 || s.Plugins.Sandbox.Memory != 1<<30 || s.Plugins.Rollout != settings.RolloutManual {
+		t.Errorf("have %+v, operators %q", s.Plugins, s.Operators)
+	}
+}
+
+// What stands in shadow_config goes over config, key by key, and keeps its own place.
+func TestShadowConfig(t *testing.T) {
+	s, err := load(t, `connector "sms" "main" {
+  plugin = "sms"
+  config {
+    host = "smpp.example.com"
+    port = 2775
+    tls {
+      mode = "required"
+      ca   = "ca.pem"
+    }
+  }
+  shadow_config {
+    host = "127.0.0.1"
+    tls {
+      mode = "none"
+    }
+  }
+}
+connector "sms" "bare" { plugin = "sms" }
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := settings.Config{"host": "127.0.0.1", "port": int64(2775), "tls": map[string]any{"mode": "none", "ca": "ca.pem"}}
+	if have := s.Connectors[0].Shadowed(); !reflect.DeepEqual(have, want) {
+		t.Errorf("want %#v\nhave %#v", map[string]any(want), map[string]any(have))
+	}
+	if c := s.Connectors[0].Config; c["host"] != "smpp.example.com" || c["tls"].(map[string]any)["mode"] != "required" {
+		t.Errorf("the config itself has changed: %#v", map[string]any(c))
+	}
+	if bare := s.Connectors[1]; bare.Shadow != nil || len(bare.Shadowed()) != 0 {
+		t.Errorf("a connector without a shadow has %#v", bare)
+	}
+	for want, path := range map[string][]any{
+		"gateway.hcl:12:5": {"host"}, "gateway.hcl:5:5": {"port"}, "gateway.hcl:14:7": {"tls", "mode"},
+		"gateway.hcl:8:7": {"tls", "ca"}, "gateway.hcl:13:5": {"tls", "absent"}, "gateway.hcl:3:3": {"absent"},
+	} {
+		if have := s.ShadowPosition("sms/main", path...); have != want {
+			t.Errorf("%v: want %s, have %s", path, want, have)
+		}
 	}
 }
 
@@ -314,6 +416,7 @@ store "postgres" { url = env("DB") }
 connector "sms" "main" {
   plugin = "sms"
   config { password = file(env("FILE")) }
+  shadow_config { password = "hunter2" }
 }`, "DB=postgres://u:hunter2@db/p", "FILE="+password, "PIGEONRY_BOOTSTRAP_KEY=hunter2-0123456789abcdef0123456789")
 	if err != nil {
 		t.Fatal(err)
@@ -328,7 +431,7 @@ connector "sms" "main" {
 		t.Fatal(err)
 	}
 	for _, printed := range []string{
-		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%v", s.Connectors), logged.String(), string(encoded),
+		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%v", s.Connectors), fmt.Sprintf("%v", s.Connectors[0].Shadowed()), logged.String(), string(encoded),
 	} {
 		if strings.Contains(printed, "hunter2") {
 			t.Errorf("a secret is shown: %s", printed)

@@ -24,6 +24,7 @@ type parser struct {
 	order     []core.ConnectorID
 	limits    [][]any // the paths of the limit blocks
 	configs   map[core.ConnectorID]Config
+	shadows   map[core.ConnectorID]Config
 }
 
 // located is a fault with its place, to put faults in the order of the file.
@@ -38,6 +39,7 @@ func newParser(filename string, lookup func(string) (string, bool)) *parser {
 		context:   &hcl.EvalContext{Functions: functions(lookup)},
 		positions: positions{},
 		configs:   map[core.ConnectorID]Config{},
+		shadows:   map[core.ConnectorID]Config{},
 	}
 }
 
@@ -195,14 +197,20 @@ func (p *parser) remember(b *hclsyntax.Block, path []any) {
 		id := core.ConnectorID(b.Labels[0] + "/" + b.Labels[1])
 		p.order = append(p.order, id)
 		p.configs[id] = Config{}
-		for _, inner := range b.Body.Blocks {
-			if inner.Type == "config" && len(inner.Labels) == 0 {
-				p.configs[id] = p.tree(inner.Body, with(path, "config"))
-				break
-			}
-		}
+		p.free(b, path, "config", id, p.configs)
+		p.free(b, path, "shadow_config", id, p.shadows)
 	case len(path) == 3 && b.Type == "limit":
 		p.limits = append(p.limits, path)
+	}
+}
+
+// free reads the first block of a kind that the plugin checks, if there is one.
+func (p *parser) free(b *hclsyntax.Block, path []any, kind string, id core.ConnectorID, into map[core.ConnectorID]Config) {
+	for _, inner := range b.Body.Blocks {
+		if inner.Type == kind && len(inner.Labels) == 0 {
+			into[id] = p.tree(inner.Body, with(path, kind))
+			return
+		}
 	}
 }
 

@@ -39,4 +39,17 @@ func (s *Settings) Position(connectorID string, path ...any) string {
 	return s.positions.find(append([]any{"connector", channel, name, "config"}, path...)...)
 }
 
+// ShadowPosition is Position for a path in what Connector.Shadowed returns.
+func (s *Settings) ShadowPosition(connectorID string, path ...any) string {
+	channel, name, _ := strings.Cut(connectorID, "/")
+	for n := len(path); n > 0; n-- {
+		for _, body := range []string{"shadow_config", "config"} {
+			if at, ok := s.positions[pathKey(append([]any{"connector", channel, name, body}, path[:n]...))]; ok {
+				return at
+			}
+		}
+	}
+	return s.Position(connectorID)
+}
+
 func itoa(n int) string { return strconv.Itoa(n) }

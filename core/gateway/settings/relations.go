@@ -36,6 +36,9 @@ func relations(s *Settings, origins map[string]string, limits [][]any) Faults {
 			report("the limit is given twice", "a limit of the same type, by and window stands at "+s.positions.find(limits[first]...)+" already; keep one", limits[i]...)
 		}
 	}
+	if s.Plugins.RequireSignature && len(s.Plugins.TrustedKeys) == 0 {
+		report("require_signature is true and trusted_keys is empty", "no plugin could start: add the public keys of those who sign them", "plugins", "require_signature")
+	}
 	if filepath.Clean(s.DataDir) == filepath.Clean(s.Plugins.Dir) {
 		report("data_dir and the folder of the plugins are the same", "use two folders: the gateway executes what lies in the one and writes to the other", "data_dir")
 	}

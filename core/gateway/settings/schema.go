@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/pigeonry/pigeonry/core"
 )
 
 // block says what may stand in a block of the configuration file.
@@ -52,6 +54,15 @@ const (
 	maxRetention = 3650 * day
 	minWindow    = time.Millisecond
 	maxWindow    = 31 * day
+	maxSamples   = 1_000_000
+	maxRatio     = 1_000
+	maxCores     = 1_024
+	minMemory    = 16 << 20 // less, and no plugin starts
+	maxMemory    = 1 << 40
+	minFiles     = 64
+	maxFiles     = 1_000_000
+	minProcesses = 32 // threads count too
+	maxProcesses = 100_000
 )
 
 // schema is everything that the configuration file may say.
@@ -64,6 +75,7 @@ func schema() block {
 			"drain_timeout": duration(0, time.Hour),
 			"roles":         listOf(string(RoleAPI), string(RoleWorker), string(RoleScheduler)),
 			"max_attempts":  integer(1, maxAttempts),
+			"operators":     list(0, `["default"]`, text),
 		},
 		blocks: map[string]block{
 			"store": technologies(map[string][]string{"sqlite": nil, "postgres": {"postgres", "postgresql"}}, nil),
@@ -71,7 +83,7 @@ func schema() block {
 				"type": oneOf("quorum", "classic"), "prefix": name,
 			}),
 			"coordination": technologies(map[string][]string{"local": nil, "redis": {"redis", "rediss"}}, map[string]check{"prefix": name}),
-			"plugins":      {attributes: map[string]check{"dir": text}},
+			"plugins":      pluginsSchema(),
 			"account":      {attributes: map[string]check{"default_region": region}},
 			"connector":    connectorSchema(),
 			"pool": {
@@ -105,6 +117,39 @@ func schema() block {
 	}
 }
 
+func pluginsSchema() block {
+	return block{
+		attributes: map[string]check{
+			"dir":               text,
+			"rollout":           oneOf(string(RolloutManual), string(RolloutAutomatic)),
+			"require_signature": boolean,
+			"trusted_keys":      list(0, `[file("keys/acme.pub")]`, text),
+			"plaintext":         list(0, `["legacy"]`, name),
+			"env":               list(0, `["HTTPS_PROXY"]`, variable),
+		},
+		blocks: map[string]block{
+			"canary": {attributes: map[string]check{
+				"steps":              steps,
+				"min_samples":        integer(1, maxSamples),
+				"window":             duration(100*time.Millisecond, day),
+				"bake":               duration(0, 7*day),
+				"by":                 oneOf(string(core.ByMessage), string(core.ByAccount)),
+				"max_failure_rate":   number(1),
+				"max_uncertain_rate": number(1),
+				"max_latency_ratio":  between(1, maxRatio),
+				"max_memory_ratio":   between(1, maxRatio),
+			}},
+			"sandbox": {attributes: map[string]check{
+				"user":      text,
+				"memory":    size(minMemory, maxMemory),
+				"cpu":       number(maxCores),
+				"files":     zeroOr(integer(minFiles, maxFiles)),
+				"processes": zeroOr(integer(minProcesses, maxProcesses)),
+			}},
+		},
+	}
+}
+
 func connectorSchema() block {
 	return block{
 		labels: []label{{name: "channel", check: name}, {name: "name", check: name}},
@@ -119,7 +164,8 @@ func connectorSchema() block {
 		},
 		required: []string{"plugin"},
 		blocks: map[string]block{
-			"config": {free: true},
+			"config":        {free: true},
+			"shadow_config": {free: true},
 			"retry": {attributes: map[string]check{
 				"first_delay": duration(time.Millisecond, day),
 				"max_delay":   duration(time.Millisecond, 7*day),
@@ -163,7 +209,18 @@ func defaults(executable string) map[string]any {
 		"pool." + MessageSender + ".scale_up_threshold":   0.8,
 		"pool." + MessageSender + ".scale_down_threshold": 0.2,
 		"pool." + MessageSender + ".queue_size":           1000,
+		"operators":                                       []string{"default"},
 		"plugins.dir":                                     pluginsDir(executable),
+		"plugins.rollout":                                 string(RolloutManual),
+		"plugins.canary.steps":                            []float64{1, 10, 50, 100},
+		"plugins.canary.min_samples":                      100,
+		"plugins.canary.window":                           time.Minute,
+		"plugins.canary.bake":                             5 * time.Minute,
+		"plugins.canary.by":                               string(core.ByMessage),
+		"plugins.canary.max_failure_rate":                 0.02,
+		"plugins.canary.max_uncertain_rate":               0.01,
+		"plugins.canary.max_latency_ratio":                2.0,
+		"plugins.canary.max_memory_ratio":                 2.0,
 		"log.level":                                       slog.LevelInfo,
 		"log.format":                                      "text",
 		"retention.messages":                              90 * day,

@@ -9,6 +9,7 @@ package settings
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ type Settings struct {
 	DrainTimeout time.Duration `koanf:"drain_timeout"`
 	// Roles are what this gateway does: RoleAPI, RoleWorker, RoleScheduler.
 	Roles Roles `koanf:"roles"`
+	// Operators are the names of the accounts whose keys may change plugins. Empty: nobody's.
+	Operators []string `koanf:"operators"`
 	// BootstrapKey is the API key of the first account, from PIGEONRY_BOOTSTRAP_KEY alone; empty: none.
 	BootstrapKey Secret `koanf:"bootstrap_key"`
 
@@ -105,9 +108,61 @@ type Technology struct {
 	Type string `koanf:"type"`
 }
 
-// Plugins says where plugins are found.
+// Plugins says where plugins are found, which of them may run and how, and how a new version takes over.
 type Plugins struct {
 	Dir string `koanf:"dir"` // holds <name>/<version>/<name>
+	// Rollout says who begins the rollout of a version that was installed.
+	Rollout RolloutMode `koanf:"rollout"`
+	// RequireSignature refuses a plugin that none of TrustedKeys has signed.
+	RequireSignature bool `koanf:"require_signature"`
+	// TrustedKeys are the public keys of those whose plugins may run.
+	TrustedKeys []string `koanf:"trusted_keys"`
+	// Plaintext names the plugins that may speak to the gateway without TLS, over their private socket.
+	Plaintext []string `koanf:"plaintext"`
+	// Env names the variables of the gateway's environment that plugins get, beside the few that all get.
+	Env     []string `koanf:"env"`
+	Canary  Canary   `koanf:"canary"`
+	Sandbox Sandbox  `koanf:"sandbox"`
+}
+
+// RolloutMode says who begins a rollout.
+type RolloutMode string
+
+// The modes.
+const (
+	RolloutManual    RolloutMode = "manual"    // an operator, by API or command line
+	RolloutAutomatic RolloutMode = "automatic" // the gateway, as soon as a higher version is installed
+)
+
+// Canary is the plan of a rollout where the request for it says nothing else.
+type Canary struct {
+	// Steps are the shares of the new version in percent, ascending, the last 100.
+	Steps []float64 `koanf:"steps"`
+	// MinSamples is how many results of the new version a step needs before it is judged by rates.
+	MinSamples int           `koanf:"min_samples"`
+	Window     time.Duration `koanf:"window"` // a step lasts at least this long
+	// Bake is how long the old version stays warm once the new one has everything.
+	Bake time.Duration `koanf:"bake"`
+	// By says what has one version for all its messages while two run.
+	By core.RolloutBy `koanf:"by"`
+	// MaxFailureRate is how much larger the new version's share of failures may be: 0.02 lets 3 % pass beside
+	// 1 %. Failures that are the message's own fault do not count.
+	MaxFailureRate float64 `koanf:"max_failure_rate"`
+	// MaxUncertainRate is the same for attempts whose end was not seen.
+	MaxUncertainRate float64 `koanf:"max_uncertain_rate"`
+	// MaxLatencyRatio is how many times the old version's 99th percentile the new one's may be.
+	MaxLatencyRatio float64 `koanf:"max_latency_ratio"`
+	// MaxMemoryRatio is how many times the old version's memory the new one may take.
+	MaxMemoryRatio float64 `koanf:"max_memory_ratio"`
+}
+
+// Sandbox bounds what the process of a plugin may do. What is zero or empty bounds nothing.
+type Sandbox struct {
+	User      string  `koanf:"user"`      // name or number of the user that plugins run as; empty: the gateway's own
+	Memory    int64   `koanf:"memory"`    // bytes
+	CPU       float64 `koanf:"cpu"`       // cores
+	Files     int     `koanf:"files"`     // open at a time
+	Processes int     `koanf:"processes"` // at a time, threads included
 }
 
 // AccountDefaults is what a new account starts with.
@@ -141,6 +196,28 @@ type Connector struct {
 	// Config is the plugin's own, as JSON values: string, int64, float64, bool, nil, []any and
 	// map[string]any. The plugin checks it; Position finds the place of a key.
 	Config Config `koanf:"-"`
+	// Shadow stands over Config while a version of the plugin runs in the shadow of another, such as the address of
+	// a provider that delivers nothing. Nil: nothing does; Shadowed lays the two together.
+	Shadow Config `koanf:"-"`
+}
+
+// Shadowed is the configuration for a version that runs in the shadow of another: Config, and over it what
+// Shadow says.
+func (c Connector) Shadowed() Config { return overlay(c.Config, c.Shadow) }
+
+// overlay lays one tree over another, key by key.
+func overlay(under, over map[string]any) map[string]any {
+	laid := make(map[string]any, len(under)+len(over))
+	maps.Copy(laid, under)
+	for key, value := range over {
+		inner, isTree := value.(map[string]any)
+		beneath, wasTree := laid[key].(map[string]any)
+		if isTree && wasTree {
+			value = overlay(beneath, inner)
+		}
+		laid[key] = value
+	}
+	return laid
 }
 
 // Config is the configuration of a connector, which may hold secrets: it prints and logs its size only.

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
@@ -49,17 +50,32 @@ func integer(low, high int64) check {
 }
 
 // number takes a number between 0 and a bound.
-func number(high float64) check {
-	bounds := "between 0 and " + strconv.FormatFloat(high, 'f', -1, 64)
+func number(high float64) check { return between(0, high) }
+
+// between takes a number between two bounds.
+func between(low, high float64) check {
+	bounds := "between " + decimal(low) + " and " + decimal(high)
 	return func(value any) (any, error) {
 		n, ok := asNumber(value)
 		if !ok {
 			return nil, wrong("is not a number", "write a number "+bounds)
 		}
-		if !(n >= 0 && n <= high) { // NaN is neither
+		if !(n >= low && n <= high) { // NaN is neither
 			return nil, wrong("is out of bounds", "use a number "+bounds)
 		}
 		return n, nil
+	}
+}
+
+func decimal(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
+
+// zeroOr takes 0, which is no bound, or what another check takes.
+func zeroOr(c check) check {
+	return func(value any) (any, error) {
+		if n, ok := asNumber(value); ok && n == 0 {
+			return int64(0), nil
+		}
+		return c(value)
 	}
 }
 
@@ -103,6 +119,106 @@ func parseDuration(s string) (time.Duration, error) {
 		return time.Duration(n) * day, err
 	}
 	return time.ParseDuration(s)
+}
+
+// boolean takes true or false.
+func boolean(value any) (any, error) {
+	b, ok := value.(bool)
+	if !ok {
+		return nil, wrong("is neither true nor false", "write true or false, without quotes")
+	}
+	return b, nil
+}
+
+// list takes a list of at least so many entries, each of which a check takes.
+func list(least int, example string, each check) check {
+	return func(value any) (any, error) {
+		given, ok := value.([]any)
+		if !ok {
+			return nil, wrong("is not a list", "write it in brackets, like "+example)
+		}
+		if len(given) < least {
+			return nil, wrong("is empty", "write it like "+example)
+		}
+		converted := make([]any, len(given))
+		for i, entry := range given {
+			one, err := each(entry)
+			if err != nil {
+				fault := at("", err)
+				return nil, wrong("has an entry, number "+strconv.Itoa(i+1)+", that "+fault.Problem, fault.Remedy)
+			}
+			converted[i] = one
+		}
+		return converted, nil
+	}
+}
+
+// steps takes the shares of a new version, in percent.
+func steps(value any) (any, error) {
+	const example = "[1, 10, 50, 100]"
+	shares, err := list(1, example, between(0, 100))(value)
+	if err != nil {
+		return nil, err
+	}
+	before := 0.0
+	for _, entry := range shares.([]any) { //nolint:forcetypeassert // list gives a list, between numbers
+		share := entry.(float64) //nolint:forcetypeassert // see above
+		if share <= before {
+			return nil, wrong("is not ascending from above 0", "write shares in percent, like "+example)
+		}
+		before = share
+	}
+	if before != 100 {
+		return nil, wrong("does not end with 100", "let the new version have everything in the end, like "+example)
+	}
+	return shares, nil
+}
+
+var (
+	variablePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	sizePattern     = regexp.MustCompile(`^(\d{1,12}) ?([KMGT]i?)B$`)
+)
+
+// variable takes the name of an environment variable that is not the gateway's own.
+func variable(value any) (any, error) {
+	s, _ := value.(string)
+	switch {
+	case !variablePattern.MatchString(s):
+		return nil, wrong("is not the name of an environment variable", `write its name, like "HTTPS_PROXY"`)
+	case strings.HasPrefix(s, envPrefix):
+		return nil, wrong("is a variable of the gateway's own", "it may hold a secret; give a plugin what it needs in the config of its connector")
+	}
+	return s, nil
+}
+
+// size takes an amount of memory between two bounds.
+func size(low, high int64) check {
+	return func(value any) (any, error) {
+		s, _ := value.(string)
+		match := sizePattern.FindStringSubmatch(strings.TrimSpace(s))
+		if match == nil {
+			return nil, wrong("is not a size", `write a whole number with a unit, like "512MB" or "2GiB"`)
+		}
+		n, err := strconv.ParseInt(match[1], 10, 64)
+		unit := unitOf(match[2])
+		if err != nil || n > high/unit || n*unit < low {
+			return nil, wrong("is out of bounds", fmt.Sprintf(`use a size between "%dMiB" and "%dGiB"`, low>>20, high>>30))
+		}
+		return n * unit, nil
+	}
+}
+
+// unitOf is how many bytes "K", "Mi" and so on are.
+func unitOf(prefix string) int64 {
+	base := int64(1000)
+	if strings.HasSuffix(prefix, "i") {
+		base = 1024
+	}
+	unit := base
+	for range strings.IndexByte("KMGT", prefix[0]) {
+		unit *= base
+	}
+	return unit
 }
 
 // oneOf takes one of a few words.
