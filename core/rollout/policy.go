@@ -1,0 +1,85 @@
+package rollout
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+// applyPolicy rolls out new versions by itself where it is told to. All gateways try; one begins.
+func (s *Service) applyPolicy(ctx context.Context, installed []core.PluginVersion, active map[string]string, open map[string]bool) error {
+	for plugin, version := range active {
+		if open[plugin] || !s.o.Policy(plugin).Automatic {
+			continue
+		}
+		newer, err := s.newer(ctx, plugin, version, installed)
+		if err != nil {
+			return err
+		}
+		if newer == "" {
+			continue
+		}
+		_, err = s.Begin(ctx, Request{Plugin: plugin, Version: newer, Actor: byPolicy})
+		switch core.KindOf(err) {
+		case core.KindConflict: // another gateway was faster
+		case core.KindInternal, core.KindUnavailable:
+			if err != nil {
+				return err
+			}
+		default: // the policy does not fit the plugin, and will not the next time
+			s.settled[key(plugin, newer)] = true
+			s.o.Logger.ErrorContext(ctx, "rollout: a new version cannot be rolled out by itself", "plugin", plugin, "version", newer, "error", err)
+		}
+	}
+	return nil
+}
+
+// newer returns the highest version above the active one that was never part of a rollout and is not in quarantine,
+// "" if there is none. A version that went back, or that somebody replaced by a lower one, is not tried again by itself.
+func (s *Service) newer(ctx context.Context, plugin, active string, installed []core.PluginVersion) (string, error) {
+	versions := versionsOf(plugin, installed)
+	i := slices.Index(versions, active)
+	if i < 0 {
+		return "", nil // nobody can say which are higher
+	}
+	for _, v := range slices.Backward(versions[i+1:]) {
+		if s.settled[key(plugin, v)] || !s.registry.trusts(plugin, v) {
+			continue
+		}
+		untried, err := s.untried(ctx, plugin, v)
+		if err != nil || untried {
+			return v, err
+		}
+		s.settled[key(plugin, v)] = true
+	}
+	return "", nil
+}
+
+// untried says whether a version was never part of a rollout and is not in quarantine.
+func (s *Service) untried(ctx context.Context, plugin, version string) (bool, error) {
+	known, err := s.o.Versions.PluginVersions(ctx, plugin)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range known {
+		if v.Version == version && v.Quarantine != "" {
+			return false, nil
+		}
+	}
+	const page = 100
+	for before := int64(0); ; {
+		rollouts, err := s.o.History.Rollouts(ctx, plugin, before, page)
+		if err != nil {
+			return false, err
+		}
+		for _, r := range rollouts {
+			if before = r.ID; r.From == version || r.To == version {
+				return false, nil
+			}
+		}
+		if len(rollouts) < page {
+			return true, nil
+		}
+	}
+}
