@@ -431,7 +431,7 @@ connector "sms" "main" {
 		t.Fatal(err)
 	}
 	for _, printed := range []string{
-		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%v", s.Connectors), fmt.Sprintf("%v", s.Connectors[0].Shadowed()), logged.String(), string(encoded),
+		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%v", s.Connectors), fmt.Sprint("shadowed", s.Connectors[0].Shadowed()), logged.String(), string(encoded),
 	} {
 		if strings.Contains(printed, "hunter2") {
 			t.Errorf("a secret is shown: %s", printed)
