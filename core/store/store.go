@@ -35,6 +35,9 @@ type Store interface {
 	Accounts
 	Keys
 	Tuning
+	PluginVersions
+	Rollouts
+	RolloutHistory
 	// Now is the time on the database's clock, which all instances share.
 	Now(ctx context.Context) (time.Time, error)
 	// Check reaches the database and reads, for readiness.

@@ -1,0 +1,274 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
+)
+
+// openRollout is the condition of the index that holds the open rollouts.
+const openRollout = "state NOT IN ('promoted', 'rolled_back')"
+
+const rolloutColumns = "id, plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor, " +
+	"revision, created_at, updated_at"
+
+func readRollout(r *row) core.Rollout {
+	o := core.Rollout{ID: r.int(), Plugin: r.text(), From: r.text(), To: r.text(), SHA256: r.text()}
+	r.json(&o.Plan)
+	o.State, o.Step, o.Since = core.RolloutState(r.text()), int(r.int()), r.time()
+	o.Paused, o.Reason = r.bool(), r.text()
+	r.json(&o.Baseline)
+	o.Actor, o.Revision, o.CreatedAt, o.UpdatedAt = r.text(), r.int(), r.time(), r.time()
+	return o
+}
+
+func readRolloutEvent(r *row) core.RolloutEvent {
+	e := core.RolloutEvent{
+		Rollout: r.int(), At: r.time(), State: core.RolloutState(r.text()), Share: r.float(), Paused: r.bool(),
+		Actor: r.text(), Reason: r.text(),
+	}
+	r.json(&e.Old)
+	r.json(&e.New)
+	return e
+}
+
+func readReport(r *row) core.RolloutReport {
+	p := core.RolloutReport{
+		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Problem: r.text(),
+	}
+	r.json(&p.Old)
+	r.json(&p.New)
+	return p
+}
+
+// object is v as JSON text; NULL for a nil pointer. Its error is the first of several.
+func object[T any](v *T, err *error) *string {
+	if v == nil {
+		return nil
+	}
+	b, failed := json.Marshal(v)
+	if *err == nil {
+		*err = failed
+	}
+	return new(string(b))
+}
+
+// Activate implements store.Rollouts.
+func (s *Store) Activate(ctx context.Context, plugin, version string) (string, error) {
+	var active string
+	_, err := exec(ctx, s.pool, "INSERT INTO plugins (name, active_version) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", plugin, version)
+	if err == nil {
+		_, err = first(ctx, s.pool, func(r *row) { active = r.text() }, "SELECT active_version FROM plugins WHERE name = $1", plugin)
+	}
+	return active, explain("activate a version of a plugin", err)
+}
+
+// changeArgs are the parameters that a new rollout and a change of one have in common: $1 to $13 are the rollout, $14
+// to $21 the event.
+func changeArgs(r core.Rollout, e core.RolloutEvent, more ...any) ([]any, error) {
+	var err error
+	args := []any{
+		r.Plugin, r.From, r.To, r.SHA256, object(&r.Plan, &err), string(r.State), r.Step, at(r.Since), r.Paused, orNull(r.Reason),
+		object(r.Baseline, &err), r.Actor, at(r.UpdatedAt),
+		at(e.At), string(e.State), e.Share, e.Paused, e.Actor, orNull(e.Reason), object(e.Old, &err), object(e.New, &err),
+	}
+	return append(args, more...), err
+}
+
+const insertRolloutEvent = `INSERT INTO plugin_rollout_events (rollout_id, happened_at, state, share, paused, actor, reason, old_figures,
+		new_figures) SELECT id, $14, $15, $16, $17, $18, $19, $20, $21 FROM changed`
+
+// beginRollout takes the lock of the plugin first, as advanceRollout does: else the active version could change while
+// the insert waits for the end of the rollout before.
+const beginRollout = `WITH plugin AS (
+		SELECT name FROM plugins WHERE name = $1 AND active_version = $2 FOR UPDATE
+	), changed AS (
+		INSERT INTO plugin_rollouts (plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor,
+			updated_at, created_at, revision)
+		SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $22, 1 FROM plugin
+		RETURNING ` + rolloutColumns + `
+	), event AS (` + insertRolloutEvent + `)
+	SELECT ` + rolloutColumns + ` FROM changed`
+
+// BeginRollout implements store.Rollouts.
+func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (core.Rollout, error) {
+	const what = "begin a rollout"
+	args, err := changeArgs(r, event, at(r.CreatedAt))
+	if err != nil {
+		return core.Rollout{}, err
+	}
+	var begun core.Rollout
+	found, err := first(ctx, s.pool, func(row *row) { begun = readRollout(row) }, beginRollout, args...)
+	if err == nil && !found || isCode(err, codeUniqueViolation) {
+		return core.Rollout{}, explain(what, s.whyNotBegun(ctx, r))
+	}
+	if err != nil {
+		return core.Rollout{}, explain(what, err)
+	}
+	return begun, nil
+}
+
+// whyNotBegun looks at what refused a rollout, which may be over by now.
+func (s *Store) whyNotBegun(ctx context.Context, r core.Rollout) error {
+	var active string
+	var open int64
+	_, err := first(ctx, s.pool, func(row *row) { active, open = row.text(), row.int() },
+		`SELECT active_version, (SELECT id FROM plugin_rollouts WHERE plugin = name AND `+openRollout+`)
+		FROM plugins WHERE name = $1`, r.Plugin)
+	if err != nil {
+		return err
+	}
+	if refused := store.CannotBegin(r, active, open); refused != nil {
+		return refused
+	}
+	return core.Errorf(core.KindConflict, "another rollout of the plugin %s has just ended; try again", r.Plugin)
+}
+
+const advanceRollout = `WITH plugin AS (
+		SELECT name FROM plugins WHERE name = $1 FOR UPDATE
+	), changed AS (
+		UPDATE plugin_rollouts r SET from_version = $2, to_version = $3, sha256 = $4, plan = $5, state = $6, step = $7, since = $8, paused = $9,
+			reason = $10, baseline = $11, actor = $12, updated_at = $13, revision = r.revision + 1
+		FROM plugin WHERE r.id = $22 AND r.plugin = plugin.name AND r.revision = $23 AND r.` + openRollout + `
+		RETURNING r.id, r.plugin
+	), active AS (
+		UPDATE plugins p SET active_version = $24 FROM changed WHERE p.name = changed.plugin AND p.active_version <> $24
+	), event AS (` + insertRolloutEvent + `)
+	SELECT id FROM changed`
+
+// AdvanceRollout implements store.Rollouts.
+func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (bool, error) {
+	const what = "advance a rollout"
+	args, err := changeArgs(r, event, r.ID, r.Revision, r.Active())
+	if err != nil {
+		return false, err
+	}
+	advanced, err := first(ctx, s.pool, func(*row) {}, advanceRollout, args...)
+	if err == nil && !advanced {
+		err = s.whyNotAdvanced(ctx, r)
+	}
+	return advanced && err == nil, explain(what, err)
+}
+
+// whyNotAdvanced tells a rollout that somebody else has advanced, which is no error, from one that cannot be.
+func (s *Store) whyNotAdvanced(ctx context.Context, r core.Rollout) error {
+	var revision int64
+	found, err := first(ctx, s.pool, func(row *row) { revision = row.int() },
+		"SELECT revision FROM plugin_rollouts WHERE id = $1 AND plugin = $2", r.ID, r.Plugin)
+	if err == nil && revision == r.Revision && found {
+		return store.HasEnded(r)
+	}
+	return notFoundUnless(found, "rollout", err)
+}
+
+// reading is a query and what becomes of its rows.
+type reading struct {
+	each func(*row)
+	sql  string
+	args []any
+}
+
+// snapshot runs queries that all see the same commit, in one round trip.
+func (s *Store) snapshot(ctx context.Context, readings ...reading) error {
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	for _, r := range readings {
+		batch.Queue(r.sql, r.args...)
+	}
+	batch.Queue("COMMIT")
+	results := s.pool.SendBatch(ctx, batch)
+	_, err := results.Exec()
+	for _, r := range readings {
+		if err == nil {
+			err = eachResult(results, func(row *row) error {
+				r.each(row)
+				return nil
+			})
+		}
+	}
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// RolloutsState implements store.Rollouts.
+func (s *Store) RolloutsState(ctx context.Context, since time.Time) (store.RolloutsState, error) {
+	state := store.RolloutsState{Active: map[string]string{}}
+	err := s.snapshot(ctx, reading{
+		each: func(r *row) { state.Active[r.text()] = r.text() },
+		sql:  "SELECT name, active_version FROM plugins",
+	}, reading{
+		each: func(r *row) { state.Open = append(state.Open, readRollout(r)) },
+		sql:  "SELECT " + rolloutColumns + " FROM plugin_rollouts WHERE " + openRollout + " ORDER BY id",
+	}, reading{
+		each: func(r *row) { state.Reports = append(state.Reports, readReport(r)) },
+		sql: `SELECT gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures
+			FROM gateway_reports WHERE reported_at >= $1 ORDER BY rollout_id, gateway`,
+		args: []any{since},
+	})
+	return state, explain("read the state of rollouts", err)
+}
+
+// storeReport also forgets old reports. It passes over those that another gateway is forgetting, or renewing, so that
+// no two wait for each other.
+const storeReport = `WITH forgotten AS (
+		DELETE FROM gateway_reports WHERE (gateway, rollout_id) IN (
+			SELECT gateway, rollout_id FROM gateway_reports
+			WHERE reported_at < $9 AND (gateway, rollout_id) <> ($1, $2) FOR UPDATE SKIP LOCKED)
+	) INSERT INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	ON CONFLICT (gateway, rollout_id) DO UPDATE SET reported_at = EXCLUDED.reported_at, revision = EXCLUDED.revision,
+		ready = EXCLUDED.ready, problem = EXCLUDED.problem, old_figures = EXCLUDED.old_figures, new_figures = EXCLUDED.new_figures`
+
+// ReportRollout implements store.Rollouts.
+func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
+	const what = "store a report on a rollout"
+	var err error
+	args := []any{
+		r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Problem), object(&r.Old, &err), object(&r.New, &err),
+		at(r.At.Add(-store.KeepReports)),
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	_, err = exec(ctx, s.pool, storeReport, args...)
+	return explain(what, err)
+}
+
+// Rollouts implements store.RolloutHistory.
+func (s *Store) Rollouts(ctx context.Context, plugin string, before int64, limit int) ([]core.Rollout, error) {
+	var rollouts []core.Rollout
+	err := each(ctx, s.pool, func(r *row) error {
+		rollouts = append(rollouts, readRollout(r))
+		return nil
+	}, "SELECT "+rolloutColumns+` FROM plugin_rollouts WHERE plugin = $1 AND ($2::bigint IS NULL OR id < $2)
+		ORDER BY id DESC LIMIT $3`, plugin, orNull(before), limit)
+	return rollouts, explain("list rollouts", err)
+}
+
+// Rollout implements store.RolloutHistory.
+func (s *Store) Rollout(ctx context.Context, plugin string, id int64) (core.Rollout, []core.RolloutEvent, error) {
+	var rollout core.Rollout
+	var events []core.RolloutEvent
+	err := s.snapshot(ctx, reading{
+		each: func(r *row) { rollout = readRollout(r) },
+		sql:  "SELECT " + rolloutColumns + " FROM plugin_rollouts WHERE id = $1 AND plugin = $2",
+		args: []any{id, plugin},
+	}, reading{
+		each: func(r *row) { events = append(events, readRolloutEvent(r)) },
+		sql: `SELECT rollout_id, happened_at, state, share::text, paused, actor, reason, old_figures, new_figures
+			FROM plugin_rollout_events WHERE rollout_id = $1 ORDER BY id`,
+		args: []any{id},
+	})
+	if err := notFoundUnless(rollout.ID != 0, "rollout", explain("read a rollout", err)); err != nil {
+		return core.Rollout{}, nil, err
+	}
+	return rollout, events, nil
+}
