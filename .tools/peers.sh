@@ -11,6 +11,8 @@ has() {
     python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
     nodejs) command -v node >/dev/null ;;
     npm) command -v npm >/dev/null ;;
+    minisign) command -v minisign >/dev/null ;;
+    openssl) command -v openssl >/dev/null ;;
     postgresql) any_executable /usr/lib/postgresql/*/bin/postgres || command -v postgres >/dev/null ;;
     redis-server) command -v redis-server >/dev/null ;;
     rabbitmq-server) any_executable /usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server || command -v rabbitmq-server >/dev/null ;;
@@ -21,7 +23,7 @@ any_executable() {
   return 1
 }
 # Engines are run by pigeonry-bench, which looks for them in the same places.
-peers='postfix kannel python3-aiosmtpd nodejs npm postgresql redis-server rabbitmq-server'
+peers='postfix kannel python3-aiosmtpd nodejs npm minisign openssl postgresql redis-server rabbitmq-server'
 missing() { for peer in $peers; do has "$peer" || printf '%s ' "$peer"; done; }
 
 install() {

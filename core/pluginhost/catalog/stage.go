@@ -1,0 +1,128 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Stage returns the path of a copy of the version's executable that has the version's checksum, nobody but the
+// gateway can change and this machine can execute. It makes the copy if there is none; then the checksum is taken
+// of the bytes as they are copied. A copy that is there is read again when this process first uses it, and
+// whenever its file has been touched since. Stage needs a Version as Scan gave it: its SHA256 is what a signature
+// vouched for. An error that concerns the version is a *Fault.
+func (c *Catalog) Stage(v Version) (string, error) {
+	switch {
+	case v.Problem != nil:
+		return "", v.Problem
+	case !ValidName(v.Name):
+		return "", invalidName(v.Name)
+	case !digest.MatchString(v.SHA256):
+		return "", &Fault{
+			What: "unknown checksum", Expected: "a SHA-256 in 64 hexadecimal digits", Found: fmt.Sprintf("%q", v.SHA256),
+			Remedy: "look for installed plugins first", Permanent: true,
+		}
+	}
+	c.staging.Lock()
+	defer c.staging.Unlock()
+	path := c.stored(v.Name, v.SHA256)
+	if c.intact(path, v.SHA256) {
+		return path, executableHere(path)
+	}
+	if err := c.copy(v, path); err != nil {
+		return "", err
+	}
+	return path, nil
+}
+
+// stored is where the copy of an executable is.
+func (c *Catalog) stored(plugin, checksum string) string {
+	return filepath.Join(c.store, checksum, plugin)
+}
+
+// storedMode is that of every copy: nobody writes it, the gateway included.
+const storedMode = 0o500
+
+// intact says whether a copy is there and is what it should be.
+func (c *Catalog) intact(path, checksum string) bool {
+	f, info, err := openFile(path, noLink)
+	if err != nil || info.Mode().Perm() != storedMode {
+		return false
+	}
+	defer f.Close()
+	if c.staged[path].still(info) {
+		return true
+	}
+	found, err := copyBounded(io.Discard, f, "executable", maxExecutable)
+	if err != nil || found != checksum {
+		c.log.Warn("a stored plugin was damaged and is copied anew", "path", path, "expected", checksum, "found", found, "error", err)
+		return false
+	}
+	c.staged[path] = stampOf(info)
+	return true
+}
+
+// executableHere says whether this machine can still execute a copy: its interpreter may have gone.
+func executableHere(path string) error {
+	f, info, err := openFile(path, noLink)
+	if err != nil {
+		return asFault(path, err)
+	}
+	defer f.Close()
+	if fault := runnable(f, info.Size()); fault != nil {
+		return fault
+	}
+	return nil
+}
+
+// copy brings the executable into the store.
+func (c *Catalog) copy(v Version, path string) error {
+	source, _, err := openFile(v.Path, anyway)
+	if err != nil {
+		return asFault(v.Path, err)
+	}
+	defer source.Close()
+	folder := filepath.Dir(path)
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
+	}
+	temporary, err := storeFile(folder, source, v.SHA256)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.Rename(temporary, path), syncFolder(folder), syncFolder(c.store)); err != nil {
+		os.Remove(temporary)
+		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
+	}
+	// Another process that is just being started may have inherited the file, open for writing, and as long as it
+	// has, nobody can execute it (https://github.com/golang/go/issues/22315). It lets go when it executes, and
+	// that it has done once this lock is free.
+	syscall.ForkLock.Lock()
+	syscall.ForkLock.Unlock() //nolint:staticcheck // an empty section: having had the lock is the point
+	return nil
+}
+
+// storeFile copies the source into a temporary file of the folder if its checksum is right and this machine can
+// execute it.
+func storeFile(folder string, source io.Reader, checksum string) (string, error) {
+	f, err := os.CreateTemp(folder, ".tmp-")
+	if err != nil {
+		return "", fmt.Errorf("store a plugin: %w", err)
+	}
+	defer f.Close()
+	found, err := copyBounded(f, source, "executable", maxExecutable)
+	if err == nil && found != checksum {
+		err = wrongChecksum(checksum, found)
+	}
+	if err == nil {
+		err = errors.Join(f.Chmod(storedMode), f.Sync(), f.Close(), executableHere(f.Name()))
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
