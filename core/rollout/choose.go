@@ -14,6 +14,9 @@ import (
 // that this gateway has, from the lowest. If the active one is not among them, it is returned with an error that says
 // what to do: the gateway must not run another version instead.
 func (s *Service) Choose(ctx context.Context, plugin string, versions []string) (string, error) {
+	if len(versions) == 0 {
+		return "", core.Errorf(core.KindNotFound, "this gateway has no version of plugin %s", plugin)
+	}
 	known, err := s.o.Versions.PluginVersions(ctx, plugin)
 	if err != nil {
 		return "", fmt.Errorf("choose a version of %s: %w", plugin, err)
@@ -32,9 +35,6 @@ func preferred(versions []string, known []core.PluginVersion) string {
 		if i := slices.IndexFunc(known, func(k core.PluginVersion) bool { return k.Version == v }); i < 0 || known[i].Quarantine == "" {
 			return v
 		}
-	}
-	if len(versions) == 0 {
-		return ""
 	}
 	return versions[len(versions)-1]
 }

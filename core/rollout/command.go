@@ -219,7 +219,9 @@ func (s *Service) open(ctx context.Context, plugin string, id int64) (core.Rollo
 		return r, nil, core.Errorf(core.KindConflict, "rollout %d of plugin %s has ended: %s. Begin another one", id, plugin, r.State)
 	}
 	state, err := s.o.Rollouts.RolloutsState(ctx, s.o.Now().Add(-liveFor))
-	return r, gather(&r, state.Reports, nil), err
+	v := gather(&r, state.Reports, nil)
+	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
+	return r, v, err
 }
 
 // Remove removes a version that is neither active nor part of an open rollout, here at once, and on other gateways

@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// sigmas is how unlikely chance must be as the cause of a difference: four standard deviations, since a version
+	// sigmas is how unlikely chance must be as the cause of a difference: five standard deviations, since a version
 	// is judged ten times a second.
-	sigmas = 4
+	sigmas = 5
 	// alone is the share of bad results that a version without anything to compare it with may have: with nothing
 	// known of the provider, only one that fails more often than not is held to be bad.
 	alone = 0.5
@@ -103,13 +103,14 @@ func (r ratio) exceeds(old ratio, margin float64) bool {
 	return r.share()-old.share() > margin+sigmas*chance
 }
 
-// slow compares the 99th percentiles, each moved towards the other by what chance may have moved it apart.
+// slow compares the 99th percentiles, each moved towards the other by what chance may have moved it apart. The old
+// version's is looked at less often than it is compared with, so half of that is enough for it.
 func slow(p *core.RolloutPlan, old, fresh *core.VersionFigures) string {
 	n, m := count(&fresh.Latency), count(&old.Latency)
 	if min(fresh.Samples(), old.Samples()) < p.MinSamples || min(n, m) == 0 {
 		return ""
 	}
-	limit := time.Duration(float64(old.Latency.Quantile(min(1, 0.99+chance(m))))*p.Gates.LatencyRatio) + latencySlack
+	limit := time.Duration(float64(old.Latency.Quantile(min(1, 0.99+chance(m)/2)))*p.Gates.LatencyRatio) + latencySlack
 	if fresh.Latency.Quantile(0.99-chance(n)) <= limit {
 		return ""
 	}

@@ -24,15 +24,16 @@ func Defaults(strategy core.RolloutStrategy) core.RolloutPlan {
 	return plan
 }
 
-// Plan is the plan by which a version of a plugin is rolled out if nobody says otherwise: the policy's, with Defaults
-// for what it leaves out. A strategy other than the policy's has Defaults alone; "" is the policy's.
+// Plan is the plan by which a version of a plugin is rolled out if nobody says otherwise: the policy's. A strategy
+// other than the policy's takes over its gates, and what it has of its own from Defaults; "" is the policy's.
 func (s *Service) Plan(plugin string, strategy core.RolloutStrategy) core.RolloutPlan {
 	plan := s.o.Policy(plugin).Plan
 	if plan.Strategy == "" {
 		plan = Defaults(core.StrategyCanary)
 	}
 	if strategy != "" && strategy != plan.Strategy {
-		return Defaults(strategy)
+		own := Defaults(strategy)
+		plan.Strategy, plan.Steps, plan.Bake = strategy, own.Steps, own.Bake
 	}
 	return plan
 }

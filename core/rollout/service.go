@@ -23,7 +23,7 @@ const (
 	// idlePoll is the time between two looks at the store while nothing is going on, openPoll while a rollout is.
 	idlePoll, openPoll = 500 * time.Millisecond, 100 * time.Millisecond
 	// leastPause keeps a host that changes all the time from making the gateway look all the time.
-	leastPause = 20 * time.Millisecond
+	leastPause = 50 * time.Millisecond
 	// liveFor is how old the latest report of a gateway that runs may be, heartbeat how often one that has nothing
 	// new to say reports, and reportEvery how often one that takes part in a rollout does.
 	liveFor, heartbeat, reportEvery = 10 * time.Second, 3 * time.Second, 500 * time.Millisecond
@@ -246,6 +246,7 @@ func (s *Service) follow(ctx context.Context, r core.Rollout, installed []core.P
 		w.reported = own
 	}
 	v := gather(&r, reports, &own)
+	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
 	if d := decide(&r, v, now, now.Sub(w.since)); d.next != nil {
 		_, err := s.advance(ctx, &r, d, v, s.o.Gateway)
 		s.nudge() // whoever changed it, there is something new
