@@ -1,7 +1,7 @@
 #!/bin/sh
 # Programs of other makers that the tests talk to. On Debian as root the missing ones are installed, without
 # starting any service; elsewhere they are named and their tests are left out. With CI=true a missing peer
-# is a failure: then nothing may be left out. The tests fetch the npm package that they need by themselves.
+# is a failure: then nothing may be left out. The tests fetch the npm packages that they need by themselves.
 set -eu
 
 has() {
@@ -9,6 +9,9 @@ has() {
     postfix) [ -x /usr/sbin/postfix ] ;;
     kannel) [ -x /usr/sbin/bearerbox ] ;;
     python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
+    python3-grpcio) /usr/bin/python3 -c 'import grpc' 2>/dev/null ;;
+    python3-protobuf) /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null ;;
+    python3-cryptography) /usr/bin/python3 -c 'import cryptography' 2>/dev/null ;;
     nodejs) command -v node >/dev/null ;;
     npm) command -v npm >/dev/null ;;
     minisign) command -v minisign >/dev/null ;;
@@ -23,7 +26,7 @@ any_executable() {
   return 1
 }
 # Engines are run by pigeonry-bench, which looks for them in the same places.
-peers='postfix kannel python3-aiosmtpd nodejs npm minisign openssl postgresql redis-server rabbitmq-server'
+peers='postfix kannel python3-aiosmtpd python3-grpcio python3-protobuf python3-cryptography nodejs npm minisign openssl postgresql redis-server rabbitmq-server'
 missing() { for peer in $peers; do has "$peer" || printf '%s ' "$peer"; done; }
 
 install() {
