@@ -16,8 +16,8 @@ type PluginVersions interface {
 	// PluginVersions lists the versions of a plugin, of all plugins if the name is empty, by name and then in
 	// the order in which they were first seen.
 	PluginVersions(ctx context.Context, plugin string) ([]core.PluginVersion, error)
-	// Quarantine gives all versions of a plugin with a checksum a reason not to be rolled out by itself; "" takes
-	// it away.
+	// Quarantine gives all versions of a plugin with a checksum, those registered later too, a reason not to be rolled
+	// out by itself; "" takes it away.
 	Quarantine(ctx context.Context, plugin, sha256, reason string) error
 	// RemoveVersion notes that a version is gone. One that is active or part of an open rollout is a
 	// core.KindConflict error.

@@ -70,19 +70,25 @@ func (s *Store) Activate(ctx context.Context, plugin, version string) (string, e
 }
 
 // changeArgs are the parameters that a new rollout and a change of one have in common: $1 to $13 are the rollout, $14
-// to $21 the event.
+// to $21 the event, $22 is the active version.
 func changeArgs(r core.Rollout, e core.RolloutEvent, more ...any) ([]any, error) {
 	var err error
 	args := []any{
 		r.Plugin, r.From, r.To, r.SHA256, object(&r.Plan, &err), string(r.State), r.Step, at(r.Since), r.Paused, orNull(r.Reason),
 		object(r.Baseline, &err), r.Actor, at(r.UpdatedAt),
 		at(e.At), string(e.State), e.Share, e.Paused, e.Actor, orNull(e.Reason), object(e.Old, &err), object(e.New, &err),
+		r.Active(),
 	}
 	return append(args, more...), err
 }
 
-const insertRolloutEvent = `INSERT INTO plugin_rollout_events (rollout_id, happened_at, state, share, paused, actor, reason, old_figures,
-		new_figures) SELECT id, $14, $15, $16, $17, $18, $19, $20, $21 FROM changed`
+// withChange is what comes with every change of a rollout, which the expression changed makes.
+const withChange = `active AS (
+		UPDATE plugins p SET active_version = $22 FROM changed WHERE p.name = changed.plugin AND p.active_version <> $22
+	), event AS (
+		INSERT INTO plugin_rollout_events (rollout_id, happened_at, state, share, paused, actor, reason, old_figures, new_figures)
+		SELECT id, $14, $15, $16, $17, $18, $19, $20, $21 FROM changed
+	)`
 
 // beginRollout takes the lock of the plugin first, as advanceRollout does: else the active version could change while
 // the insert waits for the end of the rollout before.
@@ -91,10 +97,9 @@ const beginRollout = `WITH plugin AS (
 	), changed AS (
 		INSERT INTO plugin_rollouts (plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor,
 			updated_at, created_at, revision)
-		SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $22, 1 FROM plugin
+		SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $23, 1 FROM plugin
 		RETURNING ` + rolloutColumns + `
-	), event AS (` + insertRolloutEvent + `)
-	SELECT ` + rolloutColumns + ` FROM changed`
+	), ` + withChange + ` SELECT ` + rolloutColumns + ` FROM changed`
 
 // BeginRollout implements store.Rollouts.
 func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (core.Rollout, error) {
@@ -135,17 +140,14 @@ const advanceRollout = `WITH plugin AS (
 	), changed AS (
 		UPDATE plugin_rollouts r SET from_version = $2, to_version = $3, sha256 = $4, plan = $5, state = $6, step = $7, since = $8, paused = $9,
 			reason = $10, baseline = $11, actor = $12, updated_at = $13, revision = r.revision + 1
-		FROM plugin WHERE r.id = $22 AND r.plugin = plugin.name AND r.revision = $23 AND r.` + openRollout + `
+		FROM plugin WHERE r.id = $23 AND r.plugin = plugin.name AND r.revision = $24 AND r.` + openRollout + `
 		RETURNING r.id, r.plugin
-	), active AS (
-		UPDATE plugins p SET active_version = $24 FROM changed WHERE p.name = changed.plugin AND p.active_version <> $24
-	), event AS (` + insertRolloutEvent + `)
-	SELECT id FROM changed`
+	), ` + withChange + ` SELECT id FROM changed`
 
 // AdvanceRollout implements store.Rollouts.
 func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (bool, error) {
 	const what = "advance a rollout"
-	args, err := changeArgs(r, event, r.ID, r.Revision, r.Active())
+	args, err := changeArgs(r, event, r.ID, r.Revision)
 	if err != nil {
 		return false, err
 	}
@@ -211,7 +213,7 @@ func (s *Store) RolloutsState(ctx context.Context, since time.Time) (store.Rollo
 		each: func(r *row) { state.Reports = append(state.Reports, readReport(r)) },
 		sql: `SELECT gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures
 			FROM gateway_reports WHERE reported_at >= $1 ORDER BY rollout_id, gateway`,
-		args: []any{since},
+		args: []any{since.Truncate(time.Millisecond)},
 	})
 	return state, explain("read the state of rollouts", err)
 }

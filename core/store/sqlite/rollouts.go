@@ -121,7 +121,7 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.Rol
 		if begun, err = insertRollout(c, r); err != nil {
 			return err
 		}
-		return insertRolloutEvent(c, begun.ID, first)
+		return withChange(c, begun, first)
 	})
 	if err == nil {
 		err = refused
@@ -146,10 +146,16 @@ func insertRollout(c conn, r core.Rollout) (core.Rollout, error) {
 	return begun, err
 }
 
-func insertRolloutEvent(c conn, rollout int64, e core.RolloutEvent) error {
-	_, err := c.prepare(`INSERT INTO plugin_rollout_events (rollout_id, happened_at, state, share, paused, actor, reason, old_figures,
+// withChange writes what comes with every change of a rollout.
+func withChange(c conn, r core.Rollout, e core.RolloutEvent) error {
+	_, err := c.prepare("UPDATE plugins SET active_version = ?1 WHERE name = ?2 AND active_version <> ?1").
+		text(r.Active()).text(r.Plugin).run()
+	if err != nil {
+		return err
+	}
+	_, err = c.prepare(`INSERT INTO plugin_rollout_events (rollout_id, happened_at, state, share, paused, actor, reason, old_figures,
 		new_figures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
-		int(rollout).time(e.At).text(string(e.State)).float(e.Share).bool(e.Paused).text(e.Actor).textOrNull(e.Reason).
+		int(r.ID).time(e.At).text(string(e.State)).float(e.Share).bool(e.Paused).text(e.Actor).textOrNull(e.Reason).
 		figures(e.Old).figures(e.New).run()
 	return err
 }
@@ -169,12 +175,7 @@ func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.R
 			return err
 		}
 		advanced = true
-		_, err = c.prepare("UPDATE plugins SET active_version = ?1 WHERE name = ?2 AND active_version <> ?1").
-			text(r.Active()).text(r.Plugin).run()
-		if err != nil {
-			return err
-		}
-		return insertRolloutEvent(c, r.ID, event)
+		return withChange(c, r, event)
 	})
 	if err == nil {
 		err = refused
@@ -223,7 +224,9 @@ func readRolloutsState(c conn, since time.Time) (store.RolloutsState, error) {
 	if err != nil {
 		return state, err
 	}
-	state.Open, err = readRollouts(c.prepare("SELECT " + rolloutColumns + " FROM plugin_rollouts WHERE " + openRollout + " ORDER BY id"))
+	// Without the name of the index SQLite would read the whole history, to have it in the order of the ids.
+	state.Open, err = readRollouts(c.prepare("SELECT " + rolloutColumns + " FROM plugin_rollouts INDEXED BY plugin_rollouts_open WHERE " +
+		openRollout + " ORDER BY id"))
 	if err != nil {
 		return state, err
 	}

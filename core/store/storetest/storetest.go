@@ -50,6 +50,11 @@ func Run(t *testing.T, f Factory) {
 		{"Templates", templateTests},
 		{"Accounts", accountTests},
 		{"Tuning", tuningTests},
+		{"Versions", versionTests},
+		{"Rollouts", rolloutTests},
+		{"RolloutReports", reportTests},
+		{"RolloutHistory", rolloutHistoryTests},
+		{"RolloutConcurrency", rolloutConcurrencyTests},
 		{"Isolation", isolationTests},
 		{"Concurrency", concurrencyTests},
 	}
