@@ -157,7 +157,7 @@ func TestWorseVersionGoesBack(t *testing.T) {
 		p.failed /= 2
 		plan := Defaults(core.StrategyCanary)
 		var old, fresh core.VersionFigures
-		for range 1000 {
+		for range 3000 {
 			p.attempt(&fresh, 0.2)
 			p.attempt(&old, 0)
 		}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -9,29 +10,32 @@ import (
 
 // applyPolicy rolls out new versions by itself where it is told to. All gateways try; one begins.
 func (s *Service) applyPolicy(ctx context.Context, installed []core.PluginVersion, active map[string]string, open map[string]bool) error {
+	var errs []error
 	for plugin, version := range active {
-		if open[plugin] || !s.o.Policy(plugin).Automatic {
-			continue
-		}
-		newer, err := s.newer(ctx, plugin, version, installed)
-		if err != nil {
-			return err
-		}
-		if newer == "" {
-			continue
-		}
-		_, err = s.Begin(ctx, Request{Plugin: plugin, Version: newer, Actor: byPolicy})
-		switch core.KindOf(err) {
-		case core.KindConflict: // another gateway was faster
-		case core.KindInternal, core.KindUnavailable:
-			if err != nil {
-				return err
-			}
-		default: // the policy does not fit the plugin, and will not the next time
-			s.settled[key(plugin, newer)] = true
-			s.o.Logger.ErrorContext(ctx, "rollout: a new version cannot be rolled out by itself", "plugin", plugin, "version", newer, "error", err)
+		if !open[plugin] && s.o.Policy(plugin).Automatic {
+			errs = append(errs, s.rollOut(ctx, plugin, version, installed))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// rollOut begins a rollout to a newer version, if there is one.
+func (s *Service) rollOut(ctx context.Context, plugin, active string, installed []core.PluginVersion) error {
+	newer, err := s.newer(ctx, plugin, active, installed)
+	if err != nil || newer == "" {
+		return err
+	}
+	err = s.o.Allow(plugin, newer, s.Plan(plugin, ""))
+	if err == nil {
+		if _, err = s.Begin(ctx, Request{Plugin: plugin, Version: newer, Actor: byPolicy}); core.KindOf(err) == core.KindConflict {
+			return nil // another gateway was faster
+		}
+	}
+	if k := core.KindOf(err); err == nil || k == core.KindInternal || k == core.KindUnavailable {
+		return err
+	}
+	s.settled[key(plugin, newer)] = true // what the policy wants does not fit the plugin, and will not the next time
+	s.o.Logger.ErrorContext(ctx, "rollout: a new version cannot be rolled out by itself", "plugin", plugin, "version", newer, "error", err)
 	return nil
 }
 

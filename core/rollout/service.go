@@ -10,6 +10,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -164,31 +165,30 @@ func (s *Service) look(ctx context.Context) (time.Duration, error) {
 		return idlePoll, err
 	}
 	s.forgetEnded(state.Open)
-	open := map[string]bool{}
-	for _, r := range state.Open {
-		open[r.Plugin] = true
-		if err := s.follow(ctx, r, installed, state.Reports); err != nil {
-			return openPoll, err
-		}
-	}
+	open, err := s.followAll(ctx, installed, &state)
 	for plugin, active := range state.Active {
 		if !open[plugin] {
 			s.settle(ctx, plugin, active, installed)
 		}
 	}
-	if err := s.adopt(ctx, installed, state.Active); err != nil {
-		return openPoll, err
-	}
-	if err := s.applyPolicy(ctx, installed, state.Active, open); err != nil {
-		return openPoll, err
-	}
-	if err := s.removeGone(ctx, installed); err != nil {
-		return openPoll, err
-	}
+	s.adopt(ctx, installed, state.Active)
+	err = errors.Join(err, s.applyPolicy(ctx, installed, state.Active, open), s.removeGone(ctx, installed))
 	if len(open) > 0 {
-		return openPoll, nil
+		return openPoll, err
 	}
-	return idlePoll, nil
+	return idlePoll, err
+}
+
+// followAll takes part in all rollouts, and returns the plugins that have one. What goes wrong with one of them does not
+// hold up the others.
+func (s *Service) followAll(ctx context.Context, installed []core.PluginVersion, state *store.RolloutsState) (map[string]bool, error) {
+	open := map[string]bool{}
+	var errs []error
+	for _, r := range state.Open {
+		open[r.Plugin] = true
+		errs = append(errs, s.follow(ctx, r, installed, state.Reports))
+	}
+	return open, errors.Join(errs...)
 }
 
 // sayAlive lets other gateways know that this one is there, so that they wait for it.
@@ -214,7 +214,7 @@ func (s *Service) settle(ctx context.Context, plugin, active string, installed [
 }
 
 // adopt gives plugins that were never active a version.
-func (s *Service) adopt(ctx context.Context, installed []core.PluginVersion, active map[string]string) error {
+func (s *Service) adopt(ctx context.Context, installed []core.PluginVersion, active map[string]string) {
 	unknown := map[string]bool{}
 	for _, v := range installed {
 		if _, ok := active[v.Plugin]; !ok {
@@ -229,7 +229,6 @@ func (s *Service) adopt(ctx context.Context, installed []core.PluginVersion, act
 			s.nudge()
 		}
 	}
-	return nil
 }
 
 // follow takes part in a rollout: puts it in force, reports, judges, and advances it.
@@ -249,7 +248,9 @@ func (s *Service) follow(ctx context.Context, r core.Rollout, installed []core.P
 	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
 	if d := decide(&r, v, now, now.Sub(w.since)); d.next != nil {
 		_, err := s.advance(ctx, &r, d, v, s.o.Gateway)
-		s.nudge() // whoever changed it, there is something new
+		if err == nil {
+			s.nudge() // whoever changed it, there is something new
+		}
 		return err
 	}
 	return nil

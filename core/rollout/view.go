@@ -56,7 +56,7 @@ func (v *view) take(r *core.Rollout, report *core.RolloutReport) {
 func (v *view) problem(r *core.Rollout) string {
 	for _, name := range v.gateways {
 		if report := v.reports[name]; report != nil && report.Problem != "" {
-			return fmt.Sprintf("version %s does not start on gateway %s: %s", r.To, name, report.Problem)
+			return fmt.Sprintf("version %s cannot run on gateway %s: %s", r.To, name, report.Problem)
 		}
 	}
 	return ""

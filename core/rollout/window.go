@@ -39,14 +39,14 @@ func (s *Service) forgetEnded(open []core.Rollout) {
 }
 
 // enforce puts a revision in force and reports how this gateway stands. A gateway that lacks the new version cannot
-// put any in force: it reports revision 0 and goes on with the version that it has.
+// put any in force: it reports revision 0 and goes on with the old one.
 func (w *window) enforce(host Host, r *core.Rollout, installed bool, now time.Time) core.RolloutReport {
 	if w.revision != r.Revision {
 		w.begin(host, r, now)
 	}
 	report := core.RolloutReport{Rollout: r.ID, At: now}
 	if !installed {
-		host.Arrange(r.Plugin, core.Arrangement{Active: r.Active()})
+		host.Arrange(r.Plugin, core.Arrangement{Active: r.From})
 		return report
 	}
 	host.Arrange(r.Plugin, arrangement(r))

@@ -1,0 +1,210 @@
+package rollout_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/rollout"
+)
+
+func automatically(plan core.RolloutPlan) func(*rollout.Options) {
+	return func(o *rollout.Options) {
+		o.Policy = func(string) rollout.Policy { return rollout.Policy{Automatic: true, Plan: plan} }
+	}
+}
+
+// ways are the rollouts that there were, oldest first.
+func (w *world) ways() string {
+	w.t.Helper()
+	all, err := w.store.Rollouts(w.t.Context(), plugin, 0, 100)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var ways []string
+	for _, r := range slices.Backward(all) {
+		ways = append(ways, r.From+" to "+r.To+" "+string(r.State)+" by "+r.Actor)
+	}
+	return strings.Join(ways, ", ")
+}
+
+func TestPolicy(t *testing.T) {
+	const next = "1.2.0"
+	begin := func(t *testing.T, g *gateway, v string) core.Rollout {
+		t.Helper()
+		r, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: v, Plan: quick(core.StrategyImmediate), Actor: operator})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name   string
+		policy func(*rollout.Options)
+		has    []string
+		then   func(t *testing.T, w *world, g *gateway)
+		want   string
+	}{
+		{"manual: nothing by itself", nil, []string{before, after}, nil, ""},
+		{"a higher version that is there", automatically(quick(core.StrategyCanary)), []string{before, after}, nil, "1.0.0 to 1.1.0 promoted by policy"},
+		{"one that comes", automatically(quick(core.StrategyImmediate)), []string{before}, func(_ *testing.T, _ *world, g *gateway) {
+			g.host.install(installed(before, after)...)
+		}, "1.0.0 to 1.1.0 promoted by policy"},
+		{"the highest of several", automatically(quick(core.StrategyImmediate)), []string{before, after, next}, nil, "1.0.0 to 1.2.0 promoted by policy"},
+		{"not a lower one", automatically(quick(core.StrategyImmediate)), []string{"0.9.0", before}, nil, ""},
+		{"a bad one once", automatically(quick(core.StrategyImmediate)), []string{before, next}, func(_ *testing.T, w *world, _ *gateway) {
+			w.set(func(w *world) { w.versions[next].crash = true })
+		}, "1.0.0 to 1.2.0 rolled_back by policy"},
+		{"not what an operator replaced by a lower one", automatically(quick(core.StrategyImmediate)), []string{before, after}, func(t *testing.T, w *world, g *gateway) {
+			pass(20 * time.Second)
+			begin(t, g, before)
+		}, "1.0.0 to 1.1.0 promoted by policy, 1.1.0 to 1.0.0 promoted by operator"},
+		{"not what an operator rolled back", automatically(quick(core.StrategyCanary)), []string{before, after}, func(t *testing.T, w *world, g *gateway) {
+			all, err := g.List(t.Context(), plugin, 0, 1)
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%+v, %v", all, err)
+			}
+			if _, err := g.Rollback(t.Context(), plugin, all[0].ID, operator, ""); err != nil {
+				t.Fatal(err)
+			}
+		}, "1.0.0 to 1.1.0 rolled_back by policy"},
+		{"one that does not fit", func(o *rollout.Options) {
+			automatically(quick(core.StrategyCanary))(o)
+			o.Allow = func(string, string, core.RolloutPlan) error { return core.Invalid("/strategy", "no canary") }
+		}, []string{before, after}, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.versions[next] = &version{}
+				g := w.start("g1", c.policy, c.has...)
+				if c.then != nil {
+					c.then(t, w, g)
+				}
+				pass(30 * time.Second)
+				if got := w.ways(); got != c.want {
+					t.Errorf("rollouts: %q, want %q", got, c.want)
+				}
+				w.kill(g)
+				w.start("g1", c.policy, c.has...)
+				pass(5 * time.Second)
+				if got := w.ways(); got != c.want {
+					t.Errorf("after a restart: %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestGatewaysBeginOnceByPolicy(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		policy := automatically(quick(core.StrategyImmediate))
+		one, other := w.start("g1", policy, before), w.start("g2", policy, before)
+		one.host.install(installed(before, after)...)
+		other.host.install(installed(before, after)...)
+		pass(30 * time.Second)
+		if got := w.ways(); got != "1.0.0 to 1.1.0 promoted by policy" {
+			t.Errorf("rollouts: %q", got)
+		}
+	})
+}
+
+func TestChoose(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		versions   []string
+		quarantine string
+		active     string
+		want, err  string
+	}{
+		{"the highest, the first time", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "", "1.1.0", ""},
+		{"not one in quarantine", []string{"0.9.0", "1.0.0", "1.1.0"}, "1.1.0", "", "1.0.0", ""},
+		{"one in quarantine, if there is no other", []string{"1.1.0"}, "1.1.0", "", "1.1.0", ""},
+		{"the stored one", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "0.9.0", "0.9.0", ""},
+		{"the stored one is not here", []string{"0.9.0", "1.0.0"}, "", "2.0.0", "2.0.0", "version 2.0.0 of plugin email is active, and this gateway has only 0.9.0, 1.0.0: install 2.0.0 here"},
+		{"none is here", nil, "", "", "", "this gateway has no version of plugin email"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				g := w.start("g1", nil)
+				for _, v := range c.versions {
+					if _, err := w.store.RegisterVersion(t.Context(), core.PluginVersion{Plugin: "email", Version: v, SHA256: v, FirstSeen: time.Now()}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.quarantine != "" {
+					if err := w.store.Quarantine(t.Context(), "email", c.quarantine, "bad"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.active != "" {
+					if _, err := w.store.Activate(t.Context(), "email", c.active); err != nil {
+						t.Fatal(err)
+					}
+				}
+				got, err := g.Choose(t.Context(), "email", c.versions)
+				if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+					t.Errorf("%q, %v; want %q, %q", got, err, c.want, c.err)
+				}
+			})
+		})
+	}
+}
+
+func TestNewPluginBeginsByItself(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		g := w.start("g1", nil, before)
+		g.host.install(append(installed(before), core.PluginVersion{Plugin: "fax", Version: "3.0.0", SHA256: "fax"})...)
+		pass(time.Second)
+		state, err := w.store.RolloutsState(t.Context(), time.Now())
+		if err != nil || state.Active["fax"] != "3.0.0" {
+			t.Errorf("active: %v, %v", state.Active, err)
+		}
+	})
+}
+
+func TestRemoveReachesEveryGateway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		one, other := w.start("g1", nil), w.start("g2", nil)
+		if err := one.Remove(t.Context(), plugin, after, operator); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(one.host.Installed()); n != 1 {
+			t.Errorf("%d versions are left where it was removed", n)
+		}
+		pass(6 * time.Second)
+		if n := len(other.host.Installed()); n != 1 {
+			t.Errorf("%d versions are left on another gateway", n)
+		}
+		other.host.install(installed(before, after)...)
+		pass(10 * time.Second)
+		versions, err := one.Versions(t.Context(), plugin)
+		if err != nil || len(versions) != 2 || len(other.host.Installed()) != 2 {
+			t.Errorf("installed again: %+v, %v", versions, err)
+		}
+	})
+}
+
+func TestVersionIsRemovedOnceItNoLongerRuns(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		g := w.start("g1", nil)
+		g.host.mu.Lock()
+		g.host.runOf(after).running = true // it drains
+		g.host.mu.Unlock()
+		if err := g.Remove(t.Context(), plugin, after, operator); err != nil {
+			t.Fatal(err)
+		}
+		pass(6 * time.Second)
+		if n := len(g.host.Installed()); n != 2 {
+			t.Fatalf("%d versions, while one drains", n)
+		}
+		g.host.mu.Lock()
+		g.host.runOf(after).running = false
+		g.host.mu.Unlock()
+		pass(6 * time.Second)
+		if n := len(g.host.Installed()); n != 1 {
+			t.Errorf("%d versions are left", n)
+		}
+	})
+}
