@@ -58,11 +58,41 @@ const (
 	MessageStatusUndelivered MessageStatus = "undelivered"
 )
 
+// Defines values for PluginVersionState.
+const (
+	Installed PluginVersionState = "installed"
+	Missing   PluginVersionState = "missing"
+	Running   PluginVersionState = "running"
+)
+
 // Defines values for ReadinessStatus.
 const (
 	ReadinessStatusDegraded ReadinessStatus = "degraded"
 	ReadinessStatusReady    ReadinessStatus = "ready"
 	ReadinessStatusUnready  ReadinessStatus = "unready"
+)
+
+// Defines values for RolloutPlanBy.
+const (
+	RolloutPlanByAccount RolloutPlanBy = "account"
+	RolloutPlanByMessage RolloutPlanBy = "message"
+)
+
+// Defines values for RolloutPlanStrategy.
+const (
+	RolloutPlanStrategyCanary    RolloutPlanStrategy = "canary"
+	RolloutPlanStrategyImmediate RolloutPlanStrategy = "immediate"
+	RolloutPlanStrategyShadow    RolloutPlanStrategy = "shadow"
+)
+
+// Defines values for RolloutState.
+const (
+	RolloutStateBaking     RolloutState = "baking"
+	RolloutStateCanary     RolloutState = "canary"
+	RolloutStatePromoted   RolloutState = "promoted"
+	RolloutStateRolledBack RolloutState = "rolled_back"
+	RolloutStateShadow     RolloutState = "shadow"
+	RolloutStateStarting   RolloutState = "starting"
 )
 
 // Defines values for SegmentsEncoding.
@@ -367,7 +397,13 @@ type Generation struct {
 	Pid int `json:"pid,omitempty,omitzero"`
 
 	// Restarts How often it was started again after a crash.
-	Restarts  int             `json:"restarts"`
+	Restarts int `json:"restarts"`
+
+	// Sha256 The checksum of the executable, in hexadecimal digits. Absent while it is not known.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+
+	// Share Of the messages, in percent.
+	Share     float64         `json:"share"`
 	StartedAt time.Time       `json:"started_at,omitempty,omitzero"`
 	State     GenerationState `json:"state"`
 	Version   string          `json:"version"`
@@ -509,6 +545,8 @@ type PartState struct {
 
 // Plugin defines model for Plugin.
 type Plugin struct {
+	// Active The version that carries messages. Absent: none does.
+	Active       string       `json:"active,omitempty,omitzero"`
 	Capabilities []string     `json:"capabilities"`
 	Channels     []string     `json:"channels"`
 	Generations  []Generation `json:"generations"`
@@ -535,6 +573,26 @@ type PluginListAnswer struct {
 	// RequestId Names the request in the gateway's log.
 	RequestId string `json:"request_id"`
 }
+
+// PluginVersion defines model for PluginVersion.
+type PluginVersion struct {
+	// Active It carries the messages that no rollout gives to another version.
+	Active    bool      `json:"active"`
+	FirstSeen time.Time `json:"first_seen"`
+
+	// Quarantine Why it is rolled out with `force` alone. Absent: it may be.
+	Quarantine string `json:"quarantine,omitempty,omitzero"`
+
+	// Sha256 The checksum of the executable, in hexadecimal digits.
+	Sha256 string `json:"sha256"`
+
+	// State `running`: this gateway has a process of it. `installed`: it could start one. `missing`: another gateway has it, and this one not, or other bytes.
+	State   PluginVersionState `json:"state"`
+	Version string             `json:"version"`
+}
+
+// PluginVersionState `running`: this gateway has a process of it. `installed`: it could start one. `missing`: another gateway has it, and this one not, or other bytes.
+type PluginVersionState string
 
 // Preview defines model for Preview.
 type Preview struct {
@@ -608,6 +666,12 @@ type ReadinessAnswer struct {
 	RequestId string `json:"request_id"`
 }
 
+// ReasonRequest defines model for ReasonRequest.
+type ReasonRequest struct {
+	// Reason Why, for the timeline.
+	Reason string `json:"reason,omitempty,omitzero"`
+}
+
 // Rejection defines model for Rejection.
 type Rejection struct {
 	// Index The place in `recipients`, from 0.
@@ -619,6 +683,265 @@ type Rejection struct {
 	// Recipient As it was given.
 	Recipient string `json:"recipient"`
 }
+
+// Rollout defines model for Rollout.
+type Rollout struct {
+	// Actor Who began it: `<account>/<key>`, or `policy`.
+	Actor     string    `json:"actor"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// From The old version.
+	From string `json:"from"`
+	Id   int64  `json:"id"`
+
+	// Paused The step does not end by itself.
+	Paused bool `json:"paused"`
+
+	// Plan How the rollout goes; later settings do not change it.
+	Plan   RolloutPlan `json:"plan"`
+	Plugin string      `json:"plugin"`
+
+	// Reason Why it ended, or was paused.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Sha256 The checksum of the new version's executable.
+	Sha256 string `json:"sha256"`
+
+	// Share What the new version has of the messages, in percent.
+	Share float64 `json:"share"`
+
+	// Since When the state, or the step, began.
+	Since time.Time `json:"since"`
+
+	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
+	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	State RolloutState `json:"state"`
+
+	// Step The place in the plan's `steps`, from 0, while it is a canary.
+	Step int `json:"step"`
+
+	// To The new version.
+	To        string    `json:"to"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// RolloutAnswer defines model for RolloutAnswer.
+type RolloutAnswer struct {
+	// Code 0 for success.
+	Code int     `json:"code"`
+	Data Rollout `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
+// RolloutDetail A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
+// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+type RolloutDetail struct {
+	// Events What happened, oldest first, with the figures that were judged.
+	Events []RolloutEvent `json:"events"`
+
+	// Gateways The gateways that run, as far as they have answered.
+	Gateways []RolloutGateway `json:"gateways"`
+
+	// New What a version did.
+	New VersionFigures `json:"new"`
+
+	// Old What a version did.
+	Old     VersionFigures `json:"old"`
+	Rollout Rollout        `json:"rollout"`
+
+	// WaitingFor What it waits for; empty once it has ended.
+	WaitingFor string `json:"waiting_for"`
+}
+
+// RolloutDetailAnswer defines model for RolloutDetailAnswer.
+type RolloutDetailAnswer struct {
+	// Code 0 for success.
+	Code int `json:"code"`
+
+	// Data A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
+	// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+	Data RolloutDetail `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
+// RolloutEvent defines model for RolloutEvent.
+type RolloutEvent struct {
+	// Actor A gateway, `<account>/<key>`, or `policy`.
+	Actor string    `json:"actor"`
+	At    time.Time `json:"at"`
+
+	// New What a version did.
+	New VersionFigures `json:"new,omitempty,omitzero"`
+
+	// Old What a version did.
+	Old    VersionFigures `json:"old,omitempty,omitzero"`
+	Paused bool           `json:"paused"`
+	Reason string         `json:"reason"`
+
+	// Share Of the new version, in percent, after the event.
+	Share float64 `json:"share"`
+
+	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
+	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	State RolloutState `json:"state"`
+}
+
+// RolloutGates How much worse the new version may be than the old one in the same window before it is taken back.
+type RolloutGates struct {
+	// FailureRate How much larger its share of failures may be, the recipients' own errors left out: 0.02 lets 3 % pass beside 1 %.
+	FailureRate float64 `json:"failure_rate"`
+
+	// LatencyRatio How many times the old version's 99th percentile its own may be.
+	LatencyRatio float64 `json:"latency_ratio"`
+
+	// MemoryRatio How many times the old version's memory it may take.
+	MemoryRatio float64 `json:"memory_ratio"`
+
+	// UncertainRate The same for attempts whose end was not seen.
+	UncertainRate float64 `json:"uncertain_rate"`
+}
+
+// RolloutGatesRequest How much worse the new version may be than the old one in the same window before it is taken back.
+type RolloutGatesRequest struct {
+	// FailureRate How much larger its share of failures may be, the recipients' own errors left out: 0.02 lets 3 % pass beside 1 %.
+	FailureRate *float64 `json:"failure_rate,omitempty"`
+
+	// LatencyRatio How many times the old version's 99th percentile its own may be.
+	LatencyRatio *float64 `json:"latency_ratio,omitempty"`
+
+	// MemoryRatio How many times the old version's memory it may take.
+	MemoryRatio *float64 `json:"memory_ratio,omitempty"`
+
+	// UncertainRate The same for attempts whose end was not seen.
+	UncertainRate *float64 `json:"uncertain_rate,omitempty"`
+}
+
+// RolloutGateway defines model for RolloutGateway.
+type RolloutGateway struct {
+	// At When it said so.
+	At time.Time `json:"at"`
+
+	// Current It has the present state of the rollout in force.
+	Current bool   `json:"current"`
+	Name    string `json:"name"`
+
+	// Problem Why the new version never will be ready there.
+	Problem string `json:"problem,omitempty,omitzero"`
+
+	// Ready The new version runs there and took every connector.
+	Ready bool `json:"ready"`
+}
+
+// RolloutList defines model for RolloutList.
+type RolloutList struct {
+	Items []Rollout `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// RolloutListAnswer defines model for RolloutListAnswer.
+type RolloutListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data RolloutList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
+// RolloutOptions How the rollout goes. What is left out comes from the gateway's settings (`plugins`, `canary`).
+type RolloutOptions struct {
+	// Accounts The names of the only accounts that the new version serves before it has everything. Left out or empty, all of them.
+	Accounts []string `json:"accounts,omitempty,omitzero"`
+
+	// BakeMs How long the old version stays warm once the new one has everything, in milliseconds, up to 7 days.
+	BakeMs *int64 `json:"bake_ms,omitempty"`
+
+	// By What has one version for all its messages while two run: `message` or `account`.
+	By string `json:"by,omitempty,omitzero"`
+
+	// Force Also if the version is in quarantine, which then ends.
+	Force bool `json:"force,omitempty,omitzero"`
+
+	// Gates How much worse the new version may be than the old one in the same window before it is taken back.
+	Gates RolloutGatesRequest `json:"gates,omitempty,omitzero"`
+
+	// MinSamples How many results of the new version a step needs before it is judged by its rates.
+	MinSamples *int `json:"min_samples,omitempty"`
+
+	// Steps The shares of the new version in percent, ascending. After the last it gets 100. A canary's alone.
+	Steps []float64 `json:"steps,omitempty,omitzero"`
+
+	// WindowMs How long a step lasts at least, in milliseconds, up to a day.
+	WindowMs *int64 `json:"window_ms,omitempty"`
+}
+
+// RolloutPlan How the rollout goes; later settings do not change it.
+type RolloutPlan struct {
+	// Accounts The names of the only accounts that the new version serves before it has everything; empty: all.
+	Accounts []string `json:"accounts"`
+
+	// BakeMs How long the old version stays warm once the new one has everything, in milliseconds.
+	BakeMs int64 `json:"bake_ms"`
+
+	// By What has one version for all its messages while two run.
+	By RolloutPlanBy `json:"by"`
+
+	// Gates How much worse the new version may be than the old one in the same window before it is taken back.
+	Gates RolloutGates `json:"gates"`
+
+	// MinSamples How many results of the new version a step needs before it is judged by its rates.
+	MinSamples int `json:"min_samples"`
+
+	// Steps The shares of the new version in percent; empty unless it is a canary.
+	Steps    []float64           `json:"steps"`
+	Strategy RolloutPlanStrategy `json:"strategy"`
+
+	// WindowMs How long a step lasts at least, in milliseconds.
+	WindowMs int64 `json:"window_ms"`
+}
+
+// RolloutPlanBy What has one version for all its messages while two run.
+type RolloutPlanBy string
+
+// RolloutPlanStrategy defines model for RolloutPlan.Strategy.
+type RolloutPlanStrategy string
+
+// RolloutRequest defines model for RolloutRequest.
+type RolloutRequest struct {
+	// Options How the rollout goes. What is left out comes from the gateway's settings (`plugins`, `canary`).
+	Options RolloutOptions `json:"options,omitempty,omitzero"`
+
+	// Strategy `canary` (the default): a share of the messages that grows while both versions compare. `immediate`: all messages as
+	// soon as the version is ready. `shadow`: copies only, of which nothing is delivered, until somebody promotes it.
+	//
+	//
+	// Example: canary
+	Strategy string `json:"strategy,omitempty,omitzero"`
+
+	// Version The version that is to take over, without a leading v.
+	//
+	// Example: 1.1.0
+	Version string `json:"version"`
+}
+
+// RolloutState `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
+// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+type RolloutState string
 
 // Segments How much of an SMS the text is.
 type Segments struct {
@@ -982,6 +1305,85 @@ type TraceStatistics struct {
 // Example: {"name":"Ada","order_no":"A-1001"}
 type Variables map[string]string
 
+// VersionFigures What a version did.
+type VersionFigures struct {
+	Accepted int `json:"accepted"`
+	Crashes  int `json:"crashes"`
+
+	// Disagreed Surely not sent by this version, and then accepted by the other.
+	Disagreed int `json:"disagreed"`
+
+	// Failed Rejected or to be repeated, through no fault of the message.
+	Failed int `json:"failed"`
+
+	// MemoryBytes What its processes hold resident.
+	MemoryBytes int64 `json:"memory_bytes"`
+
+	// P50Ms Half of the attempts took no longer, in milliseconds.
+	P50Ms float64 `json:"p50_ms"`
+
+	// P99Ms 99 % of the attempts took no longer, in milliseconds.
+	P99Ms float64 `json:"p99_ms"`
+
+	// Refused Rejected for the message's own fault, such as its recipient; says nothing about the version.
+	Refused int `json:"refused"`
+
+	// Samples How many attempts say something about it: accepted, failed and uncertain.
+	Samples int `json:"samples"`
+
+	// StalledMs How long the oldest attempt without a result has been in flight.
+	StalledMs float64 `json:"stalled_ms"`
+
+	// Throttled The provider asked to slow down; says nothing about the version.
+	Throttled int `json:"throttled"`
+
+	// Uncertain The end was not seen.
+	Uncertain int `json:"uncertain"`
+
+	// Violations Breaches of the contract between gateway and plugin.
+	Violations int `json:"violations"`
+}
+
+// VersionList defines model for VersionList.
+type VersionList struct {
+	Items []PluginVersion `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// VersionListAnswer defines model for VersionListAnswer.
+type VersionListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data VersionList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
+// VersionResult defines model for VersionResult.
+type VersionResult struct {
+	Plugin  string `json:"plugin"`
+	Version string `json:"version"`
+}
+
+// VersionResultAnswer defines model for VersionResultAnswer.
+type VersionResultAnswer struct {
+	// Code 0 for success.
+	Code int           `json:"code"`
+	Data VersionResult `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
 // BatchId defines model for BatchId.
 type BatchId = int64
 
@@ -994,14 +1396,26 @@ type IdempotencyKey = string
 // Limit defines model for Limit.
 type Limit = int
 
+// PluginName defines model for PluginName.
+type PluginName = string
+
 // RecordId defines model for RecordId.
 type RecordId = int64
+
+// RolloutId defines model for RolloutId.
+type RolloutId = int64
 
 // TemplateId defines model for TemplateId.
 type TemplateId = int64
 
+// Version defines model for Version.
+type Version = string
+
 // Conflict defines model for Conflict.
 type Conflict = ErrorAnswer
+
+// Forbidden defines model for Forbidden.
+type Forbidden = ErrorAnswer
 
 // Internal defines model for Internal.
 type Internal = ErrorAnswer
@@ -1094,6 +1508,21 @@ type CreateTemplateParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListRolloutsParams defines parameters for ListRollouts.
+type ListRolloutsParams struct {
+	// Limit How many items a page has at most, 1 to 200.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// BeginRolloutParams defines parameters for BeginRollout.
+type BeginRolloutParams struct {
+	// IdempotencyKey Makes it safe to repeat the request: 1 to 255 printable ASCII characters, different for each new request.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // SendMessageJSONRequestBody defines body for SendMessage for application/json ContentType.
 type SendMessageJSONRequestBody = SendRequest
 
@@ -1108,6 +1537,21 @@ type ReplaceTemplateJSONRequestBody = TemplateRequest
 
 // PreviewTemplateJSONRequestBody defines body for PreviewTemplate for application/json ContentType.
 type PreviewTemplateJSONRequestBody = PreviewRequest
+
+// BeginRolloutJSONRequestBody defines body for BeginRollout for application/json ContentType.
+type BeginRolloutJSONRequestBody = RolloutRequest
+
+// PauseRolloutJSONRequestBody defines body for PauseRollout for application/json ContentType.
+type PauseRolloutJSONRequestBody = ReasonRequest
+
+// PromoteRolloutJSONRequestBody defines body for PromoteRollout for application/json ContentType.
+type PromoteRolloutJSONRequestBody = ReasonRequest
+
+// ResumeRolloutJSONRequestBody defines body for ResumeRollout for application/json ContentType.
+type ResumeRolloutJSONRequestBody = ReasonRequest
+
+// RollbackRolloutJSONRequestBody defines body for RollbackRollout for application/json ContentType.
+type RollbackRolloutJSONRequestBody = ReasonRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1165,6 +1609,33 @@ type ServerInterface interface {
 	// ListPlugins The plugins and their processes
 	// (GET /api/plugins)
 	ListPlugins(c *gin.Context)
+	// ListRollouts The rollouts of a plugin
+	// (GET /api/plugins/{name}/rollouts)
+	ListRollouts(c *gin.Context, name PluginName, params ListRolloutsParams)
+	// BeginRollout Roll out a version
+	// (POST /api/plugins/{name}/rollouts)
+	BeginRollout(c *gin.Context, name PluginName, params BeginRolloutParams)
+	// GetRollout One rollout with its timeline
+	// (GET /api/plugins/{name}/rollouts/{id})
+	GetRollout(c *gin.Context, name PluginName, id RolloutId)
+	// PauseRollout Hold the step
+	// (POST /api/plugins/{name}/rollouts/{id}/pause)
+	PauseRollout(c *gin.Context, name PluginName, id RolloutId)
+	// PromoteRollout Give the new version everything
+	// (POST /api/plugins/{name}/rollouts/{id}/promote)
+	PromoteRollout(c *gin.Context, name PluginName, id RolloutId)
+	// ResumeRollout Go on after a pause
+	// (POST /api/plugins/{name}/rollouts/{id}/resume)
+	ResumeRollout(c *gin.Context, name PluginName, id RolloutId)
+	// RollbackRollout Go back to the old version
+	// (POST /api/plugins/{name}/rollouts/{id}/rollback)
+	RollbackRollout(c *gin.Context, name PluginName, id RolloutId)
+	// ListVersions The versions of a plugin
+	// (GET /api/plugins/{name}/versions)
+	ListVersions(c *gin.Context, name PluginName)
+	// RemoveVersion Remove a version
+	// (DELETE /api/plugins/{name}/versions/{version})
+	RemoveVersion(c *gin.Context, name PluginName, version Version)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -1748,6 +2219,328 @@ func (siw *ServerInterfaceWrapper) ListPlugins(c *gin.Context) {
 	siw.Handler.ListPlugins(c)
 }
 
+// ListRollouts operation middleware
+func (siw *ServerInterfaceWrapper) ListRollouts(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRolloutsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListRollouts(c, name, params)
+}
+
+// BeginRollout operation middleware
+func (siw *ServerInterfaceWrapper) BeginRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params BeginRolloutParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.BeginRollout(c, name, params)
+}
+
+// GetRollout operation middleware
+func (siw *ServerInterfaceWrapper) GetRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RolloutId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetRollout(c, name, id)
+}
+
+// PauseRollout operation middleware
+func (siw *ServerInterfaceWrapper) PauseRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RolloutId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PauseRollout(c, name, id)
+}
+
+// PromoteRollout operation middleware
+func (siw *ServerInterfaceWrapper) PromoteRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RolloutId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PromoteRollout(c, name, id)
+}
+
+// ResumeRollout operation middleware
+func (siw *ServerInterfaceWrapper) ResumeRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RolloutId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ResumeRollout(c, name, id)
+}
+
+// RollbackRollout operation middleware
+func (siw *ServerInterfaceWrapper) RollbackRollout(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "id" -------------
+	var id RolloutId
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RollbackRollout(c, name, id)
+}
+
+// ListVersions operation middleware
+func (siw *ServerInterfaceWrapper) ListVersions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListVersions(c, name)
+}
+
+// RemoveVersion operation middleware
+func (siw *ServerInterfaceWrapper) RemoveVersion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name PluginName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "version" -------------
+	var version Version
+
+	err = runtime.BindStyledParameterWithOptions("simple", "version", c.Param("version"), &version, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter version: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveVersion(c, name, version)
+}
+
 // GinServerOptions provides options for the Gin server.
 type GinServerOptions struct {
 	BaseURL      string
@@ -1791,6 +2584,15 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/api/messages/templates/:id", wrapper.ReplaceTemplate)
 	router.POST(options.BaseURL+"/api/messages/templates/:id/preview", wrapper.PreviewTemplate)
 	router.GET(options.BaseURL+"/api/plugins", wrapper.ListPlugins)
+	router.GET(options.BaseURL+"/api/plugins/:name/versions", wrapper.ListVersions)
+	router.DELETE(options.BaseURL+"/api/plugins/:name/versions/:version", wrapper.RemoveVersion)
+	router.GET(options.BaseURL+"/api/plugins/:name/rollouts", wrapper.ListRollouts)
+	router.POST(options.BaseURL+"/api/plugins/:name/rollouts", wrapper.BeginRollout)
+	router.GET(options.BaseURL+"/api/plugins/:name/rollouts/:id", wrapper.GetRollout)
+	router.POST(options.BaseURL+"/api/plugins/:name/rollouts/:id/promote", wrapper.PromoteRollout)
+	router.POST(options.BaseURL+"/api/plugins/:name/rollouts/:id/pause", wrapper.PauseRollout)
+	router.POST(options.BaseURL+"/api/plugins/:name/rollouts/:id/resume", wrapper.ResumeRollout)
+	router.POST(options.BaseURL+"/api/plugins/:name/rollouts/:id/rollback", wrapper.RollbackRollout)
 	router.GET(options.BaseURL+"/api/connectors", wrapper.ListConnectors)
 	router.GET(options.BaseURL+"/api/connectors/:channel/:name/check", wrapper.CheckConnector)
 }

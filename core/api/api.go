@@ -27,6 +27,14 @@ type Options struct {
 	Traces        trace.Reader
 	Plugins       Plugins
 	Callbacks     Callbacks
+	// Rollouts, Records, Versions and Accounts serve the routes below one plugin. Where Rollouts is nil, those answer
+	// that they are not available, and the others may be nil too.
+	Rollouts Rollouts
+	Records  RolloutRecords
+	Versions Versions
+	Accounts Accounts
+	// Operators returns the names of the accounts whose keys may change plugins, as of now; default: "default" alone.
+	Operators func() []string
 	// Ready returns the state of each dependency. It must obey ctx.
 	Ready   func(ctx context.Context) []DependencyState
 	Metrics http.Handler
@@ -40,9 +48,12 @@ type Options struct {
 	PublicURL string
 	// Now is the time that goes into the store; default time.Now.
 	Now func() time.Time
-	// KeyTTL is how long an idempotency key of a template is remembered; default 24 h.
+	// KeyTTL is how long an idempotency key is remembered that is not a message's; default 24 h.
 	KeyTTL time.Duration
 }
+
+// defaultOperator is the account of the bootstrap key.
+const defaultOperator = "default"
 
 // server handles the routes of the contract; it implements ServerInterface.
 type server struct{ o Options }
@@ -60,13 +71,16 @@ func New(o Options) (http.Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Operators == nil {
+		o.Operators = func() []string { return []string{defaultOperator} }
+	}
 	s := &server{o: o}
 	engine := newEngine()
 	engine.Use(s.begin, s.guard)
 	engine.NoRoute(s.noRoute)
 	engine.NoMethod(s.noMethod)
 
-	keyed := engine.Group("", s.authenticate, s.limit)
+	keyed := engine.Group("", s.authenticate, s.limit, s.operate)
 	RegisterHandlersWithOptions(keyed, s, GinServerOptions{ErrorHandler: s.badParameter})
 
 	s.probes(engine)

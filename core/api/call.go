@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 
 	"github.com/gin-gonic/gin"
@@ -21,6 +23,7 @@ type call struct {
 	id      string       // request id
 	account core.Account // set behind authenticate
 	key     int64        // id of the API key; set behind authenticate
+	keyName string       // what the key is for; may be empty
 }
 
 // callOf returns the call of a request; begin has put it there.
@@ -30,6 +33,12 @@ func callOf(c *gin.Context) *call {
 
 // accountOf returns the id of the account that the request's key opened.
 func accountOf(c *gin.Context) core.AccountID { return callOf(c).account.ID }
+
+// actorOf names who makes a request, for people who read later what happened: account and key.
+func actorOf(c *gin.Context) string {
+	current := callOf(c)
+	return current.account.Name + "/" + cmp.Or(current.keyName, fmt.Sprintf("key %d", current.key))
+}
 
 // requestID takes the caller's id if it can be written into logs and headers as it is, else makes one.
 func requestID(given string) string {

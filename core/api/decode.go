@@ -31,6 +31,16 @@ func bodyOf[T any](c *gin.Context, limit int) (T, []byte, error) {
 	return v, raw, nil
 }
 
+// optionalBodyOf is bodyOf for a body that may be left out.
+func optionalBodyOf[T any](c *gin.Context, limit int) (T, error) {
+	if c.Request.ContentLength == 0 {
+		var none T
+		return none, nil
+	}
+	v, _, err := bodyOf[T](c, limit)
+	return v, err
+}
+
 // decode reads one JSON object in a single pass. It refuses what a lenient decoder would guess at:
 // unknown and repeated names, values of another type, anything behind the object, bad UTF-8, and NUL,
 // which no store and no provider takes. Nesting is bounded by the types: a list or an object in the
@@ -116,6 +126,8 @@ func expected(t reflect.Type) string {
 		return "base64 in a text"
 	case isInteger(t):
 		return "a whole number without quotes"
+	case t.Kind() == reflect.Float64:
+		return "a number without quotes"
 	}
 	switch t.Kind() {
 	case reflect.String:

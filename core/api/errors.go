@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,13 +95,31 @@ func absent(err error, code int, what string) error {
 }
 
 // conflict gives a conflict error without a code of its own the code of what was tried.
-func conflict(err error, code int) error {
-	if e, ok := errors.AsType[*core.Error](err); ok && e.Kind == core.KindConflict && e.Code == 0 {
+func conflict(err error, code int) error { return coded(err, core.KindConflict, code) }
+
+// coded gives an error of a kind a code, unless it has one.
+func coded(err error, kind core.Kind, code int) error {
+	if e, ok := errors.AsType[*core.Error](err); ok && e.Kind == kind && e.Code == 0 {
 		coded := *e
 		coded.Code = code
 		return &coded
 	}
 	return err
+}
+
+// placed puts the fields of an error where they stand in the body.
+func placed(err error, place func(field string) string) error {
+	e, ok := errors.AsType[*core.Error](err)
+	if !ok || len(e.Fields) == 0 {
+		return err
+	}
+	moved := *e
+	moved.Fields = slices.Clone(e.Fields)
+	for i := range moved.Fields {
+		moved.Fields[i].Field = place(moved.Fields[i].Field)
+	}
+	moved.Message = problems(moved.Fields).err().Error()
+	return &moved
 }
 
 // malformed makes the error for a part of a request that cannot be read.

@@ -72,9 +72,9 @@ func TestReadiness(t *testing.T) {
 func TestPluginsAndConnectors(t *testing.T) {
 	h := newHarness(t)
 	h.plugins.plugins = []core.PluginStatus{{
-		Name: "sms", Channels: []string{"sms"}, Capabilities: []string{"receipts"},
+		Name: "sms", Active: "1.0.0", Channels: []string{"sms"}, Capabilities: []string{"receipts"},
 		Generations: []core.GenerationStatus{
-			{Version: "1.0.0", State: core.GenerationActive, PID: 42, StartedAt: time.Now(), InFlight: 3},
+			{Version: "1.0.0", SHA256: "ab12", State: core.GenerationActive, Share: 99.5, PID: 42, StartedAt: time.Now(), InFlight: 3},
 			{Version: "1.1.0", State: core.GenerationFailed, Restarts: 5, Error: "exit status 2", LastStderr: "panic: \xff"},
 		},
 	}}
@@ -85,6 +85,9 @@ func TestPluginsAndConnectors(t *testing.T) {
 	plugins := data[api.PluginList](t, h.want(h.do("GET", "/api/plugins", ""), 200, 0))
 	if g := plugins.Items[0].Generations; len(g) != 2 || g[0].Pid != 42 || g[0].InFlight != 3 || g[1].LastStderr != "panic: \uFFFD" || g[1].Restarts != 5 {
 		t.Errorf("plugins %+v", plugins)
+	}
+	if p := plugins.Items[0]; p.Active != "1.0.0" || p.Generations[0].Share != 99.5 || p.Generations[0].Sha256 != "ab12" || p.Generations[1].Sha256 != "" {
+		t.Errorf("plugin %+v", p)
 	}
 	connectors := data[api.ConnectorList](t, h.want(h.do("GET", "/api/connectors", ""), 200, 0))
 	c := connectors.Items[0]
@@ -228,7 +231,7 @@ func TestExamplesWork(t *testing.T) {
 			}
 			for name, example := range examples {
 				n++
-				if a := h.do(method, path, toJSON(t, example)); a.Code != 0 {
+				if a := h.do(method, strings.NewReplacer("{name}", "sms", "{id}", "7").Replace(path), toJSON(t, example)); a.Code != 0 {
 					t.Errorf("%s %s, example %s: %s", method, path, name, a.Raw)
 				}
 			}

@@ -41,6 +41,7 @@ type harness struct {
 	rules     map[string][]limit.Rule
 	nodes     map[core.TraceID][]core.Node
 	plugins   plugins
+	rollouts  *rollouts
 	ready     []api.DependencyState
 	callbacks func(core.ConnectorID, receipt.CallbackRequest) (receipt.CallbackResponse, error)
 }
@@ -53,7 +54,8 @@ func newHarness(t testing.TB, changes ...func(*api.Options)) *harness {
 		plugins: plugins{connectors: []core.ConnectorStatus{
 			{ID: "sms/main", Plugin: "sms", State: core.ConnectorReady}, {ID: "email/main", Plugin: "email", State: core.ConnectorReady},
 		}},
-		ready: []api.DependencyState{{Name: "store", Ready: true}},
+		rollouts: newRollouts(),
+		ready:    []api.DependencyState{{Name: "store", Ready: true}},
 		callbacks: func(core.ConnectorID, receipt.CallbackRequest) (receipt.CallbackResponse, error) {
 			return receipt.CallbackResponse{}, core.NotFound("connector")
 		},
@@ -80,6 +82,7 @@ func newHarness(t testing.TB, changes ...func(*api.Options)) *harness {
 	o := api.Options{
 		Authenticator: accounts, Sender: sender, Idempotency: sender.Keys(), Messages: h.store, Retrier: h,
 		Templates: h.store, Traces: h, Plugins: &h.plugins, Callbacks: h, Ready: h.dependencies,
+		Rollouts: h.rollouts, Records: h.rollouts, Versions: h.rollouts, Accounts: h.store,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = io.WriteString(w, "# metrics\n")

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,8 +67,26 @@ func (s *server) authenticate(c *gin.Context) {
 		return
 	}
 	current := callOf(c)
-	current.account, current.key = account, key.ID
+	current.account, current.key, current.keyName = account, key.ID, key.Name
 	c.Header("Cache-Control", "no-store")
+}
+
+// operate lets only operators pass to what is below one plugin: which version runs concerns all accounts, and a
+// rollout may name some of them.
+func (s *server) operate(c *gin.Context) {
+	if !strings.HasPrefix(c.FullPath(), "/api/plugins/") {
+		return
+	}
+	if name := callOf(c).account.Name; !slices.Contains(s.o.Operators(), name) {
+		s.fail(c, &core.Error{
+			Kind: core.KindForbidden, Code: core.CodeForbidden,
+			Message: fmt.Sprintf("the account %q may not change plugins; use a key of an operator, or add the account to operators in the gateway's settings", name),
+		})
+		return
+	}
+	if s.o.Rollouts == nil {
+		s.fail(c, core.Errorf(core.KindUnavailable, "this gateway does not roll out plugins; ask another one"))
+	}
 }
 
 // bearer returns the token of an Authorization header (RFC 6750 section 2.1), "" if there is none. The

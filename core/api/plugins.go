@@ -14,7 +14,7 @@ func (s *server) ListPlugins(c *gin.Context) {
 	list := PluginList{Items: make([]Plugin, len(plugins))}
 	for i, p := range plugins {
 		list.Items[i] = Plugin{
-			Name: p.Name, Channels: p.Channels, Capabilities: p.Capabilities, Generations: make([]Generation, len(p.Generations)),
+			Name: p.Name, Active: p.Active, Channels: p.Channels, Capabilities: p.Capabilities, Generations: make([]Generation, len(p.Generations)),
 		}
 		for j, g := range p.Generations {
 			list.Items[i].Generations[j] = generationOf(g)
@@ -25,7 +25,7 @@ func (s *server) ListPlugins(c *gin.Context) {
 
 func generationOf(g core.GenerationStatus) Generation {
 	return Generation{
-		Version: g.Version, State: GenerationState(g.State), Pid: g.PID, StartedAt: g.StartedAt,
+		Version: g.Version, Sha256: g.SHA256, State: GenerationState(g.State), Share: g.Share, Pid: g.PID, StartedAt: g.StartedAt,
 		Restarts: g.Restarts, InFlight: g.InFlight, Error: g.Error, LastStderr: g.LastStderr,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/accept"
 	"github.com/pigeonry/pigeonry/core/receipt"
+	"github.com/pigeonry/pigeonry/core/rollout"
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
@@ -57,6 +58,46 @@ type Plugins interface {
 	// Check reaches the provider of a connector and logs in. An unknown connector is a
 	// core.KindNotFound error.
 	Check(ctx context.Context, connector core.ConnectorID) (core.CheckResult, error)
+}
+
+// Rollouts takes plugins from one version to another. What the state does not allow is a core.KindConflict error.
+type Rollouts interface {
+	// Begin begins a rollout. A plugin or a version that is not installed is a core.KindNotFound error.
+	Begin(ctx context.Context, r rollout.Request) (core.Rollout, error)
+	// Promote gives the new version everything now, or ends the time for which the old one stays warm.
+	Promote(ctx context.Context, plugin string, id int64, actor, reason string) (core.Rollout, error)
+	// Pause keeps a rollout from going on by itself.
+	Pause(ctx context.Context, plugin string, id int64, actor, reason string) (core.Rollout, error)
+	// Resume ends a pause.
+	Resume(ctx context.Context, plugin string, id int64, actor, reason string) (core.Rollout, error)
+	// Rollback gives the old version everything again.
+	Rollback(ctx context.Context, plugin string, id int64, actor, reason string) (core.Rollout, error)
+}
+
+// RolloutRecords tells of rollouts.
+type RolloutRecords interface {
+	// Plan is how a rollout of a plugin goes where a request says nothing else.
+	Plan(plugin string, strategy core.RolloutStrategy) core.RolloutPlan
+	// List lists the rollouts of a plugin, newest first, with ids below before unless that is 0.
+	List(ctx context.Context, plugin string, before int64, limit int) ([]core.Rollout, error)
+	// Get returns a rollout with what is known of it now.
+	Get(ctx context.Context, plugin string, id int64) (rollout.Detail, error)
+}
+
+// Versions keeps the versions of plugins.
+type Versions interface {
+	// Versions lists the versions of a plugin that are installed, none if there is no such plugin.
+	Versions(ctx context.Context, plugin string) ([]rollout.Version, error)
+	// Remove removes a version everywhere. One that is in use is a core.KindConflict error.
+	Remove(ctx context.Context, plugin, version, actor string) error
+}
+
+// Accounts finds accounts, for rollouts that name some.
+type Accounts interface {
+	// AccountByName returns the account with the name.
+	AccountByName(ctx context.Context, name string) (core.Account, error)
+	// Account returns one account.
+	Account(ctx context.Context, id core.AccountID) (core.Account, error)
 }
 
 // Callbacks takes what providers report.

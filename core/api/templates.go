@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/http"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -48,62 +47,21 @@ func templateFilter(c *gin.Context, params ListTemplatesParams) (store.TemplateF
 	}, p, nil
 }
 
-// CreateTemplate saves a new template. With an Idempotency-Key a repeat gets the first answer: the key
-// is remembered right after the template, so only a crash between the two lets a repeat find the name
-// taken.
+// CreateTemplate saves a new template.
 func (s *server) CreateTemplate(c *gin.Context, _ CreateTemplateParams) {
 	t, raw, err := s.templateBody(c)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	key, err := idempotencyKey(c)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if key == "" {
-		s.createTemplate(c, t, nil)
-		return
-	}
-	record := &store.IdempotencyRecord{Account: t.Account, Key: key, BodyHash: bodyHash(c.Request, raw)}
-	earlier, release, err := s.o.Idempotency.Begin(c.Request.Context(), t.Account, key, record.BodyHash)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	defer release()
-	if earlier != nil {
-		replay(c, earlier)
-		return
-	}
-	s.createTemplate(c, t, record)
-}
-
-// createTemplate saves a template and, where there is a record, the answer in it.
-func (s *server) createTemplate(c *gin.Context, t core.Template, record *store.IdempotencyRecord) {
-	ctx := c.Request.Context()
-	created, err := s.o.Templates.CreateTemplate(ctx, t)
-	if err != nil {
-		s.fail(c, noTemplate(err))
-		return
-	}
-	body, err := encode(callOf(c).id, "the template is created", templateOf(created))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if record != nil {
-		record.Status, record.Response = http.StatusCreated, body
-		record.CreatedAt = s.o.Now()
-		record.ExpiresAt = record.CreatedAt.Add(s.o.KeyTTL)
-		if err := s.o.Idempotency.Save(ctx, *record); err != nil {
-			s.o.Logger.WarnContext(ctx, "api: the answer to an Idempotency-Key is not remembered",
-				"request_id", callOf(c).id, "error", err)
+	s.create(c, raw, func() (path, message string, data any, err error) {
+		created, err := s.o.Templates.CreateTemplate(c.Request.Context(), t)
+		if err != nil {
+			return "", "", nil, noTemplate(err)
 		}
-	}
-	c.Header("Location", "/api/messages/templates/"+strconv.FormatInt(int64(created.ID), 10))
-	writeJSON(c, http.StatusCreated, body)
+		path = "/api/messages/templates/" + strconv.FormatInt(int64(created.ID), 10)
+		return path, "the template is created", templateOf(created), nil
+	})
 }
 
 // GetTemplate tells of one template.
