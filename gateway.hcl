@@ -36,16 +36,16 @@ plugins {
   # plaintext         = ["legacy"]      # plugins that may do without TLS on their private socket
   # env               = ["HTTPS_PROXY"] # variables of the gateway that plugins get; never PIGEONRY_*
   #
-  # canary {                                # how a new version takes over where its rollout says nothing else
-  #   steps              = [1, 10, 50, 100] # its share of the messages in percent, step by step
-  #   min_samples        = 100              # results that a step needs before it is judged by its rates
-  #   window             = "1m"             # a step lasts at least this long
-  #   bake               = "5m"             # the old version stays warm once the new one has everything
-  #   by                 = "message"        # or "account": a tenant never sees two versions
-  #   max_failure_rate   = 0.02             # how much larger its share of failures may be than the old version's
-  #   max_uncertain_rate = 0.01             # the same for attempts whose end was not seen
-  #   max_latency_ratio  = 2                # how many times the old version's 99th percentile its own may be
-  #   max_memory_ratio   = 2                # how many times the old version's memory
+  # canary {                                   # how a new version takes over where its rollout says nothing else
+  #   steps              = [1, 5, 25, 50, 100] # its share of the messages in percent, step by step
+  #   min_samples        = 100                 # results that a step needs before it is judged by its rates
+  #   window             = "30s"               # a step lasts at least this long
+  #   bake               = "5m"                # the old version stays warm once the new one has everything
+  #   by                 = "message"           # or "account": a tenant never sees two versions
+  #   max_failure_rate   = 0.02                # how much larger its share of failures may be than the old version's
+  #   max_uncertain_rate = 0.01                # the same for attempts whose end was not seen
+  #   max_latency_ratio  = 2                   # how many times the old version's 99th percentile its own may be
+  #   max_memory_ratio   = 2                   # how many times the old version's memory
   # }
   #
   # sandbox {                 # bounds for the process of each plugin; what is left out is not bounded

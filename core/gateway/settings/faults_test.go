@@ -217,7 +217,7 @@ plugins {
 				`gateway.hcl:1:13: operators is not a list — write it in brackets, like ["default"]`,
 				`gateway.hcl:3:23: rollout is not one of "manual", "automatic" — known here: manual, automatic`,
 				`gateway.hcl:4:23: require_signature is neither true nor false — write true or false, without quotes`,
-				`gateway.hcl:5:23: trusted_keys has an entry, number 1, that is empty — give a value or leave the line out`,
+				`gateway.hcl:5:23: trusted_keys has an entry, number 1, that is not a public key — write what minisign shows (RW…), or file("…") with its .pub file or a PEM file`,
 				`gateway.hcl:6:23: plaintext has an entry, number 2, that contains a dot — use letters, digits, - and _: "Not-Ok"`,
 				`gateway.hcl:7:23: env has an entry, number 1, that is a variable of the gateway's own — it may hold a secret; give a plugin what it needs in the config of its connector`,
 				`gateway.hcl:9:25: steps does not end with 100 — let the new version have everything in the end, like [1, 10, 50, 100]`,
@@ -247,6 +247,11 @@ plugins {
 				`gateway.hcl:3:13: steps is empty — write it like [1, 10, 50, 100]`,
 				`gateway.hcl:5:3: canary is given twice — it stands at gateway.hcl:2:3 already; keep one`,
 			},
+		},
+		{
+			name: "key of another kind",
+			file: "plugins {\n  trusted_keys = [<<E\n-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\nE\n  ]\n}\n",
+			want: []string{"gateway.hcl:2:18: trusted_keys has an entry, number 1, that is not a public key of the kind Ed25519 — make one with `minisign -G` or `openssl genpkey -algorithm ed25519`"},
 		},
 		{
 			name: "signature of nobody", file: "plugins {\n  require_signature = true\n}\n",

@@ -42,7 +42,7 @@ func TestEmbeddedDefault(t *testing.T) {
 		Coordination: settings.Technology{Kind: "local"},
 		Operators:    []string{"default"},
 		Plugins: settings.Plugins{Dir: "./plugins", Rollout: settings.RolloutManual, Canary: settings.Canary{
-			Steps: []float64{1, 10, 50, 100}, MinSamples: 100, Window: time.Minute, Bake: 5 * time.Minute, By: core.ByMessage,
+			Steps: []float64{1, 5, 25, 50, 100}, MinSamples: 100, Window: 30 * time.Second, Bake: 5 * time.Minute, By: core.ByMessage,
 			MaxFailureRate: 0.02, MaxUncertainRate: 0.01, MaxLatencyRatio: 2, MaxMemoryRatio: 2,
 		}},
 		Account: settings.AccountDefaults{DefaultRegion: "CN"},
@@ -141,12 +141,22 @@ connector "sms" "main" { plugin = "sms" }
 }
 
 func TestPlugins(t *testing.T) {
+	const minisign = "untrusted comment: minisign public key E7620F1842B4E81F\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+	public := filepath.Join(t.TempDir(), "acme.pub")
+	if err := os.WriteFile(public, []byte(minisign+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s, err := load(t, `
 operators = ["default", "ops"]
 plugins {
   rollout           = "automatic"
   require_signature = true
-  trusted_keys      = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
+  trusted_keys      = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", file(env("PUB")), <<PEM
+-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+PEM
+  ]
   plaintext         = ["legacy"]
   env               = ["HTTPS_PROXY", "NO_PROXY"]
   canary {
@@ -168,14 +178,17 @@ plugins {
     processes = 0
   }
 }
-`)
+`, "PUB="+public)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := settings.Plugins{
 		Dir: "./plugins", Rollout: settings.RolloutAutomatic, RequireSignature: true,
-		TrustedKeys: []string{"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"},
-		Plaintext:   []string{"legacy"}, Env: []string{"HTTPS_PROXY", "NO_PROXY"},
+		TrustedKeys: []string{
+			"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", minisign,
+			"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----",
+		},
+		Plaintext: []string{"legacy"}, Env: []string{"HTTPS_PROXY", "NO_PROXY"},
 		Canary: settings.Canary{
 			Steps: []float64{0.5, 100}, MinSamples: 20, Window: 30 * time.Second, By: core.ByAccount,
 			MaxUncertainRate: 0.005, MaxLatencyRatio: 1.5, MaxMemoryRatio: 3,

@@ -1,6 +1,10 @@
 package settings
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net"
@@ -190,6 +194,31 @@ func variable(value any) (any, error) {
 	}
 	return s, nil
 }
+
+// publicKey takes an Ed25519 key as minisign (base64, with or without its comment line) or openssl (PEM) writes it.
+func publicKey(value any) (any, error) {
+	s, _ := value.(string)
+	s = strings.TrimSpace(s)
+	if block, _ := pem.Decode([]byte(s)); block != nil {
+		parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if _, ok := parsed.(ed25519.PublicKey); err != nil || !ok {
+			return nil, wrong("is not a public key of the kind Ed25519", "make one with `minisign -G` or `openssl genpkey -algorithm ed25519`")
+		}
+		return s, nil
+	}
+	_, line, commented := strings.Cut(s, "\n")
+	if !commented {
+		line = s
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
+	if err != nil || len(raw) != minisignKey || !strings.HasPrefix(string(raw), "Ed") {
+		return nil, wrong("is not a public key", "write what minisign shows (RW…), or file(\"…\") with its .pub file or a PEM file")
+	}
+	return s, nil
+}
+
+// minisignKey is the length of a public key of minisign: algorithm, id and key.
+const minisignKey = 2 + 8 + ed25519.PublicKeySize
 
 // size takes an amount of memory between two bounds.
 func size(low, high int64) check {
