@@ -20,6 +20,7 @@ const (
 // PluginStatus is what is known of one plugin, for people.
 type PluginStatus struct {
 	Name         string
+	Active       string // the version that carries messages; "": none
 	Channels     []string
 	Capabilities []string // e.g. "receipts", "query"
 	Generations  []GenerationStatus

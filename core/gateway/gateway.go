@@ -24,6 +24,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/pluginhost"
 	"github.com/pigeonry/pigeonry/core/receipt"
 	"github.com/pigeonry/pigeonry/core/relay"
+	"github.com/pigeonry/pigeonry/core/rollout"
 	"github.com/pigeonry/pigeonry/core/telemetry"
 )
 
@@ -36,6 +37,7 @@ type Gateway struct {
 	metrics *telemetry.Metrics
 
 	host     *pluginhost.Host
+	rollouts *rollout.Service
 	accounts *account.Service
 	accept   *accept.Service
 	relay    *relay.Relay
@@ -119,8 +121,13 @@ func (g *Gateway) buildAccounts(ctx context.Context) error {
 // relay, and the relay asks dispatch about messages whose attempt ended unseen and hears of settled envelopes from it.
 func (g *Gateway) buildDelivery() error {
 	store, logger, s := g.engines.store, g.logger, g.settings()
+	installed, err := openCatalog(s, logger)
+	if err != nil {
+		return err
+	}
 	host, err := pluginhost.New(pluginhost.Options{
-		Dir: s.Plugins.Dir, RuntimeDir: filepath.Join(s.DataDir, "run"), Logger: logger,
+		Catalog: installed, RuntimeDir: filepath.Join(s.DataDir, "run"), Env: s.Plugins.Env, Plaintext: s.Plugins.Plaintext,
+		Sandbox: sandbox(s.Plugins.Sandbox), Logger: logger,
 		Events: func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error {
 			return g.receipts.Store(ctx, receipt.Events{Receipts: receipts, Inbound: inbound})
 		},
@@ -129,6 +136,7 @@ func (g *Gateway) buildDelivery() error {
 		return err
 	}
 	g.host = host
+	g.rollouts = g.newRollouts()
 	g.receipts = receipt.New(receipt.Options{
 		Store: store, Traces: g.engines.traces, Parser: callbacks{host}, Observe: g.metrics.Receipt, Logger: logger,
 		Now: g.clock.Now,
@@ -197,8 +205,8 @@ func (g *Gateway) oldestAge(ctx context.Context) (time.Duration, error) {
 func (g *Gateway) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	if err := g.host.Start(background); err != nil {
-		return errors.Join(fmt.Errorf("start the plugins: %w", err), g.abandon())
+	if err := g.startPlugins(ctx); err != nil {
+		return errors.Join(fmt.Errorf("start the plugins: %w", err), g.host.Stop(background), g.abandon())
 	}
 	if err := g.start(ctx); err != nil {
 		g.logger.ErrorContext(ctx, "gateway: cannot start the connectors", "error", err)
@@ -210,6 +218,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	var relaying, dispatching, housekeeping sync.WaitGroup
 	dispatching.Go(func() { g.dispatch.Run(dispatchCtx) })
 	dispatching.Go(func() { g.tuning.watch(dispatchCtx) })
+	dispatching.Go(func() { g.rollouts.Run(dispatchCtx) })
 	relaying.Go(func() { g.relay.Run(relayCtx) })
 	housekeeping.Go(func() { g.purgeTraces(relayCtx) })
 	housekeeping.Go(func() { g.clock.Run(relayCtx, g.logger) })

@@ -114,7 +114,7 @@ func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
 	for _, c := range s.Connectors {
 		all = append(all, g.reload.configs[c.ID])
 	}
-	if err := g.host.Rescan(ctx); err != nil {
+	if err := g.host.Rescan(); err != nil {
 		g.logger.WarnContext(ctx, "gateway: new plugins are not taken up", "error", err)
 	}
 	g.host.Configure(ctx, all)
@@ -133,7 +133,12 @@ func (r *reloading) configsLocked(connectors []settings.Connector) (map[core.Con
 			return nil, 0, fmt.Errorf("encode the config of connector %s: %w", c.ID, err)
 		}
 		next := pluginhost.ConnectorConfig{ID: c.ID, Plugin: c.Plugin, Revision: revision, Config: config}
-		if earlier, ok := r.configs[c.ID]; ok && earlier.Plugin == c.Plugin && slices.Equal(earlier.Config, config) {
+		if c.Shadow != nil {
+			if next.Shadow, err = json.Marshal(map[string]any(c.Shadowed())); err != nil {
+				return nil, 0, fmt.Errorf("encode the shadow_config of connector %s: %w", c.ID, err)
+			}
+		}
+		if earlier, ok := r.configs[c.ID]; ok && earlier.Same(next) {
 			next = earlier
 		}
 		configs[c.ID] = next
@@ -157,6 +162,16 @@ func fix[T comparable](name string, field func(*settings.Settings) *T) fixed {
 	}}
 }
 
+// fixList is fix for a list.
+func fixList(name string, field func(*settings.Settings) *[]string) fixed {
+	return fixed{name: name, keep: func(current, next *settings.Settings) bool {
+		is, wanted := field(current), field(next)
+		changed := !slices.Equal(*is, *wanted)
+		*wanted = *is
+		return changed
+	}}
+}
+
 // fixedSettings are those that the parts of a gateway are built with.
 func fixedSettings() []fixed {
 	return []fixed{
@@ -170,6 +185,11 @@ func fixedSettings() []fixed {
 		fix("queue", func(s *settings.Settings) *settings.Technology { return &s.Queue }),
 		fix("coordination", func(s *settings.Settings) *settings.Technology { return &s.Coordination }),
 		fix("plugins.dir", func(s *settings.Settings) *string { return &s.Plugins.Dir }),
+		fix("plugins.require_signature", func(s *settings.Settings) *bool { return &s.Plugins.RequireSignature }),
+		fixList("plugins.trusted_keys", func(s *settings.Settings) *[]string { return &s.Plugins.TrustedKeys }),
+		fixList("plugins.plaintext", func(s *settings.Settings) *[]string { return &s.Plugins.Plaintext }),
+		fixList("plugins.env", func(s *settings.Settings) *[]string { return &s.Plugins.Env }),
+		fix("plugins.sandbox", func(s *settings.Settings) *settings.Sandbox { return &s.Plugins.Sandbox }),
 		fix("account.default_region", func(s *settings.Settings) *string { return &s.Account.DefaultRegion }),
 		fix("log.format", func(s *settings.Settings) *string { return &s.Log.Format }),
 		fix("retention.receipts", func(s *settings.Settings) *time.Duration { return &s.Retention.Receipts }),

@@ -63,15 +63,17 @@ func benchHost(b *testing.B) *pluginhost.Host {
 	dir := b.TempDir()
 	install(b, dir, "null", "1.0.0")
 	h, err := pluginhost.New(pluginhost.Options{
-		Dir: dir, RuntimeDir: filepath.Join(b.TempDir(), "run"), Events: noEvents,
+		Catalog: open(b, dir), RuntimeDir: filepath.Join(b.TempDir(), "run"), Events: noEvents,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := h.Start(b.Context()); err != nil {
+	if err := h.Start(); err != nil {
 		b.Fatal(err)
 	}
+	arrangeHighest(h)
+	h.Settle(b.Context())
 	b.Cleanup(func() { _ = h.Stop(context.Background()) })
 	h.Configure(b.Context(), []pluginhost.ConnectorConfig{connector("null", 1, `{}`)})
 	for {

@@ -42,7 +42,7 @@ func (g *generation) keepConfigured(ctx context.Context, p *process) {
 func (g *generation) reconcile(ctx context.Context, p *process) bool {
 	g.configure.Lock()
 	defer g.configure.Unlock()
-	desired := g.host.desiredOf(g.plugin.name)
+	desired := g.desired()
 	g.hideSecrets(desired)
 	var work sync.WaitGroup
 	slots := make(chan struct{}, maxConfiguring)
@@ -65,6 +65,27 @@ func (g *generation) reconcile(ctx context.Context, p *process) bool {
 	}
 	work.Wait()
 	return g.content(p)
+}
+
+// desired lists the connectors that the generation shall have.
+func (g *generation) desired() []ConnectorConfig {
+	all := g.host.desiredOf(g.plugin.name)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.parked:
+		return nil
+	case !g.shadow:
+		return all
+	}
+	var sandboxed []ConnectorConfig
+	for _, c := range all {
+		if len(c.Shadow) > 0 {
+			c.Config = c.Shadow
+			sandboxed = append(sandboxed, c)
+		}
+	}
+	return sandboxed
 }
 
 // hideSecrets makes sure that no secret of a config can reach a log before the plugin knows it. What
@@ -91,7 +112,7 @@ func (g *generation) needs(p *process, c ConnectorConfig) bool {
 		return false
 	}
 	b, ok := g.bindings[c.ID]
-	return !ok || b.refused && !b.invalid || !b.config.same(c)
+	return !ok || b.refused && !b.invalid || !b.config.Same(c)
 }
 
 // superfluous lists the connectors that the process has and shall not have.
@@ -134,7 +155,7 @@ func (g *generation) apply(ctx context.Context, p *process, c ConnectorConfig) {
 	if err != nil {
 		b.problem = g.redactor.redact(err.Error())
 	}
-	if !b.applied && hasAccepted && accepted.Plugin == c.Plugin && !accepted.same(c) {
+	if !b.applied && hasAccepted && accepted.Plugin == c.Plugin && !accepted.Same(c) {
 		older, _, err := g.offer(ctx, p, accepted)
 		b.applied = err == nil && !hasError(older)
 	}
@@ -158,7 +179,7 @@ func (g *generation) bind(p *process, b *binding, taken bool) {
 	switch {
 	case taken:
 		g.log.Info("connector configured", "connector", b.config.ID)
-	case !had || !previous.config.same(b.config):
+	case !had || !previous.config.Same(b.config):
 		g.log.Warn("connector did not take its configuration", "connector", b.config.ID, "state", state, "reason", reason)
 	}
 	g.host.notify()

@@ -16,11 +16,14 @@ type ConnectorConfig struct {
 	Revision int64
 	// Config is a JSON object in the plugin's own terms.
 	Config json.RawMessage
+	// Shadow is the config for copies of live traffic: one that reaches a sandbox and nobody else. Empty: the
+	// connector takes no part in a shadow rollout.
+	Shadow json.RawMessage
 }
 
-// same says whether a plugin would notice the difference.
-func (c ConnectorConfig) same(other ConnectorConfig) bool {
-	return c.Plugin == other.Plugin && slices.Equal(c.Config, other.Config)
+// Same says whether no plugin would notice the difference.
+func (c ConnectorConfig) Same(other ConnectorConfig) bool {
+	return c.Plugin == other.Plugin && slices.Equal(c.Config, other.Config) && slices.Equal(c.Shadow, other.Shadow)
 }
 
 // binding is what one process knows of one connector.
@@ -68,8 +71,8 @@ func hasError(diagnostics []core.Diagnostic) bool {
 	return slices.ContainsFunc(diagnostics, func(d core.Diagnostic) bool { return !d.Warning })
 }
 
-// connectorStatus tells people and routing how a connector is.
-func (g *generation) connectorStatus(c ConnectorConfig) core.ConnectorStatus {
+// connectorStatus tells people and routing how a connector is. Held: its session is being handed over.
+func (g *generation) connectorStatus(c ConnectorConfig, held bool) core.ConnectorStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := core.ConnectorStatus{ID: c.ID, Plugin: c.Plugin, Version: g.version, State: core.ConnectorUnavailable}
@@ -83,7 +86,9 @@ func (g *generation) connectorStatus(c ConnectorConfig) core.ConnectorStatus {
 	}
 	b, ok := g.bindings[c.ID]
 	switch {
-	case g.state != core.GenerationActive:
+	case held:
+		s.Message = "its session is handed over to another version of the plugin"
+	case !g.servesLocked():
 		s.Message = "its plugin is " + string(g.state)
 		if g.problem != "" {
 			s.Message += ": " + g.problem

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 func noEvents(context.Context, []core.Receipt, []core.Inbound) error { return nil }
@@ -212,13 +213,18 @@ func TestGrandchildDoesNotHideTheEnd(t *testing.T) {
 
 // hostProcess is a gateway in a process of its own; it prints the number of its plugin's process.
 func hostProcess() {
-	h, err := pluginhost.New(pluginhost.Options{Dir: os.Args[1], RuntimeDir: os.Args[2], Events: noEvents})
+	c, err := catalog.Open(catalog.Options{Dir: os.Args[1], Store: filepath.Join(os.Args[1], ".staged")})
+	if err != nil {
+		die(err.Error(), 1)
+	}
+	h, err := pluginhost.New(pluginhost.Options{Catalog: c, RuntimeDir: os.Args[2], Events: noEvents})
 	if err == nil {
-		err = h.Start(context.Background())
+		err = h.Start()
 	}
 	if err != nil {
 		die(err.Error(), 1)
 	}
+	arrangeHighest(h)
 	for {
 		changed := h.Changed()
 		if g := h.Plugins()[0].Generations[0]; g.State == core.GenerationActive {

@@ -31,6 +31,9 @@ const (
 // The batch is split where the plugin's limits ask for it. ctx should have a deadline, for a plugin
 // may take forever. Results is never called by two goroutines at
 // once and must not keep the slice.
+//
+// While two versions run, what the new one surely did not send is handed to the old one at once, whose answer
+// counts.
 func (h *Host) Deliver(ctx context.Context, connector core.ConnectorID, batch []core.Delivery, results func([]core.Result)) {
 	c, ok := (*h.desired.Load())[connector]
 	if !ok {
@@ -38,34 +41,32 @@ func (h *Host) Deliver(ctx context.Context, connector core.ConnectorID, batch []
 		return
 	}
 	p, ok := (*h.plugins.Load())[c.Plugin]
-	if !ok || len(*p.route.Load()) == 0 {
-		results(notSent(batch, "plugin "+c.Plugin+" has no version that can be started"))
+	if !ok {
+		results(notSent(batch, "plugin "+c.Plugin+" is not installed"))
 		return
 	}
-	var calls []*call
-	var sessions []*session
-	defer func() {
-		for _, s := range sessions {
-			s.close()
-		}
-	}()
-	for g, part := range p.route.Load().split(batch) {
-		s, err := g.enter(connector, len(part))
-		if err != nil {
-			results(notSent(part, err.Error()))
-			continue
-		}
-		sessions = append(sessions, s)
-		chunks, tooLarge := chunk(part, s.about.limits)
-		if len(tooLarge) > 0 {
-			s.settle(len(tooLarge))
-			results(tooLarge)
-		}
-		for _, chunk := range chunks {
-			calls = append(calls, newCall(s, connector, chunk))
-		}
+	p.deliver(ctx, connector, batch, results)
+}
+
+// carry hands a batch to the generation. An error says why none of it was handed over.
+func (g *generation) carry(ctx context.Context, connector core.ConnectorID, batch []core.Delivery, results func([]core.Result)) error {
+	s, err := g.enter(connector, len(batch))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	chunks, tooLarge := chunk(batch, s.about.limits)
+	if len(tooLarge) > 0 {
+		s.settle(len(tooLarge))
+		g.meter.observe(tooLarge, 0)
+		results(tooLarge)
+	}
+	calls := make([]*call, len(chunks))
+	for i, chunk := range chunks {
+		calls[i] = newCall(s, connector, chunk)
 	}
 	deliverAll(ctx, calls, results)
+	return nil
 }
 
 // deliverAll makes the calls, several at a time where there are several.
@@ -74,12 +75,7 @@ func deliverAll(ctx context.Context, calls []*call, results func([]core.Result))
 		calls[0].deliver(ctx, results)
 		return
 	}
-	var mu sync.Mutex
-	oneAtATime := func(rs []core.Result) {
-		mu.Lock()
-		defer mu.Unlock()
-		results(rs)
-	}
+	results = oneAtATime(results)
 	next := make(chan *call, len(calls))
 	for _, c := range calls {
 		next <- c
@@ -89,11 +85,21 @@ func deliverAll(ctx context.Context, calls []*call, results func([]core.Result))
 	for range min(len(calls), maxParallel) {
 		work.Go(func() {
 			for c := range next {
-				c.deliver(ctx, oneAtATime)
+				c.deliver(ctx, results)
 			}
 		})
 	}
 	work.Wait()
+}
+
+// oneAtATime lets one goroutine at a time report results.
+func oneAtATime(results func([]core.Result)) func([]core.Result) {
+	var mu sync.Mutex
+	return func(rs []core.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		results(rs)
+	}
 }
 
 // call is one Deliver call of the contract: a chunk of a batch, and which of it has a result.
@@ -122,6 +128,8 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.started = time.Now()
+	c.session.g.meter.begin(c)
+	defer c.session.g.meter.end(c)
 	stream, err := c.session.process.service.Deliver(ctx, &channelv1.DeliverRequest{
 		BatchId: c.items[0].GetAttemptId(), Connector: string(c.connector), Items: c.items,
 	})
@@ -141,10 +149,12 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 		}
 		if known := c.take(reply.GetResults()); len(known) > 0 {
 			c.session.g.fruitful.Store(true)
+			c.session.g.meter.observe(known, time.Since(c.started))
 			c.session.settle(len(known))
 			results(known)
 			if c.open == 0 {
 				// The plugin has nothing more to say; it shall not hold the caller up.
+				c.session.g.meter.end(c)
 				trailer.Reset(trailerWait)
 			}
 		}
@@ -215,5 +225,6 @@ func (c *call) finish(ctx context.Context, err error, results func([]core.Result
 	}
 	c.open = 0
 	c.session.settle(len(rest))
+	c.session.g.meter.observe(rest, latency)
 	results(rest)
 }

@@ -114,7 +114,7 @@ func TestNotHandedOverIsRetryable(t *testing.T) {
 	})
 	for plugin, reason := range map[string]string{
 		"misnamed": "plugin misnamed 1.0.0 is failed",
-		"absent":   "plugin absent has no version that can be started",
+		"absent":   "plugin absent is not installed",
 		"good":     "the port is not free",
 		"unknown":  "connector test/unknown is not configured",
 	} {
@@ -245,9 +245,9 @@ func TestTwoGenerationsSideBySide(t *testing.T) {
 	install(t, dir, "good", "2.0.0")
 	h := runIn(t, dir, nil)
 	h.connect("good")
-	h.ShareOut("good", map[string]uint32{"1.0.0": 50, "2.0.0": 50})
-	h.await("both are active", func() bool {
-		return h.generation("good", "1.0.0").State == core.GenerationActive && h.generation("good", "2.0.0").State == core.GenerationActive
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0", Share: 50})
+	h.await("both carry messages", func() bool {
+		return h.generation("good", "1.0.0").State == core.GenerationActive && h.Standing("good", "2.0.0").Ready
 	})
 	b := batch(slices.Repeat([]string{"accept"}, 200)...)
 	var first map[core.RecordID]core.Result
@@ -265,11 +265,9 @@ func TestTwoGenerationsSideBySide(t *testing.T) {
 			t.Errorf("record %d went to %s and then to %s", record, first[record].ProviderIDs[0], r.ProviderIDs[0])
 		}
 	}
-	h.ShareOut("good", map[string]uint32{"2.0.0": 1})
 	old := h.generation("good", "1.0.0").PID
-	if err := h.Retire(t.Context(), "good", "1.0.0"); err != nil {
-		t.Error(err)
-	}
+	h.Arrange("good", core.Arrangement{Active: "2.0.0"})
+	h.await("the old one has ended", func() bool { return h.generation("good", "1.0.0").State == core.GenerationStopped })
 	gone(t, old)
 	after := processes(h.deliver("good", b))
 	if len(after) != 1 || h.generation("good", "1.0.0").State != core.GenerationStopped {

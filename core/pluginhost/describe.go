@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -40,7 +41,7 @@ func describe(ctx context.Context, service channelv1.ChannelServiceClient, name 
 		return nil, reject("no channel", "at least one channel", "none", "declare the plugin's channels")
 	}
 	for _, channel := range d.GetChannels() {
-		if !validName.MatchString(channel) {
+		if !catalog.ValidName(channel) {
 			return nil, reject("invalid channel name", "a–z, 0–9, - and _, at most 63 characters",
 				fmt.Sprintf("%q", truncateTo(channel, 64)), "rename the channel")
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -40,7 +41,8 @@ func (e *startError) Unwrap() error { return e.cause }
 // permanent says whether starting again is of no use.
 func permanent(err error) bool {
 	var e *startError
-	return errors.As(err, &e) && e.permanent
+	var f *catalog.Fault
+	return errors.As(err, &e) && e.permanent || errors.As(err, &f) && f.Permanent
 }
 
 // fromOutside says whether somebody else ended the process while it started.

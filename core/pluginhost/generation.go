@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 )
 
@@ -19,11 +20,13 @@ import (
 type generation struct {
 	host     *Host
 	plugin   *plugin
+	source   catalog.Version
 	version  string
-	path     string
 	log      *slog.Logger
 	stderr   *stderrLog
 	redactor *redactor
+	meter    meter
+	copies   chan struct{} // slots for copies of live traffic
 
 	settled    chan struct{} // closed when the first start has succeeded or failed
 	settleOnce sync.Once
@@ -33,13 +36,18 @@ type generation struct {
 	cancel     context.CancelFunc // ends run
 	configure  sync.Mutex         // held while connectors are configured
 	retry      chan struct{}      // a connector needs another try
+	retireOnce sync.Once
+	cutOff     error // what came of the retirement
 	violations violations
 	fruitful   atomic.Bool // the process has given a result
-	verified   os.FileInfo // of the executable when its checksum was taken; run's alone
 
 	mu        sync.Mutex
 	state     core.GenerationState
-	checksum  string
+	role      core.GenerationState // what it is called while its process is ready
+	proven    bool                 // it was the active one: a crash starts it again
+	parked    bool                 // it has no connectors, for they hold what only one may hold
+	shadow    bool                 // it gets copies; its connectors are the sandbox's
+	exam      exam
 	process   *process // nil: none that can be called
 	about     *description
 	pid       int
@@ -48,6 +56,8 @@ type generation struct {
 	problem   string
 	attempts  int // handed over and without a result
 	calls     int
+	quiet     chan struct{} // closed when no call is left; nil: nobody waits for it
+	gap       time.Duration // of the hand-over to it
 	retired   bool
 	bindings  map[core.ConnectorID]*binding
 	health    *channelv1.HealthResponse            // the latest of the process
@@ -55,29 +65,76 @@ type generation struct {
 	secrets   []string
 }
 
-func newGeneration(h *Host, p *plugin, c candidate) *generation {
+func newGeneration(p *plugin, v catalog.Version) *generation {
 	g := &generation{
-		host: h, plugin: p, version: c.version, path: c.path, redactor: &redactor{},
+		host: p.host, plugin: p, source: v, version: v.Version, redactor: &redactor{}, copies: make(chan struct{}, maxCopies),
 		settled: make(chan struct{}), idle: make(chan struct{}), done: make(chan struct{}), retry: make(chan struct{}, 1),
-		cancel: func() {}, state: core.GenerationStaged,
+		cancel: func() {}, state: core.GenerationStaged, role: core.GenerationReady,
 		bindings: map[core.ConnectorID]*binding{}, accepted: map[core.ConnectorID]ConnectorConfig{},
 	}
-	g.log = h.options.Logger.With("plugin", p.name, "version", c.version)
+	g.log = p.host.options.Logger.With("plugin", p.name, "version", v.Version)
 	g.stderr = &stderrLog{log: g.log, redactor: g.redactor}
-	if c.problem != nil {
-		g.fail(c.problem)
+	if v.Problem != nil {
+		g.fail(v.Problem)
 	}
 	return g
 }
 
-// activate lets the generation take calls once its process is ready.
-func (g *generation) activate() {
+// take gives the generation its part in a route.
+func (g *generation) take(role core.GenerationState, shadow bool) {
 	g.mu.Lock()
-	if g.state == core.GenerationReady {
-		g.state = core.GenerationActive
+	g.role = role
+	if role == core.GenerationActive {
+		g.proven = true
+	}
+	g.shadow = shadow
+	if g.servesLocked() {
+		g.state = role
 	}
 	g.mu.Unlock()
-	g.host.notify()
+}
+
+// servesLocked says whether the generation has a process that takes calls.
+func (g *generation) servesLocked() bool {
+	return g.state == core.GenerationReady || g.state == core.GenerationCanary || g.state == core.GenerationActive
+}
+
+// running says whether the generation has a process that takes calls.
+func (g *generation) running() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.servesLocked()
+}
+
+// over says whether the generation has ended for good.
+func (g *generation) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state == core.GenerationFailed || g.state == core.GenerationStopped
+}
+
+// retiring says whether the generation takes no more calls.
+func (g *generation) retiring() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.retired
+}
+
+// exclusive says whether the generation holds a session with its provider that only one may hold.
+func (g *generation) exclusive() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.about != nil && g.about.capabilities.GetExclusiveSession()
+}
+
+// describes returns what the plugin said of itself: its channels and its capabilities.
+func (g *generation) describes() (channels, capabilities []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.about == nil {
+		return nil, nil
+	}
+	return slices.Clone(g.about.channels), g.about.names()
 }
 
 // fail ends the generation for good.
@@ -122,7 +179,7 @@ func (g *generation) enter(id core.ConnectorID, attempts int) (*session, error) 
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state != core.GenerationActive {
+	if !g.servesLocked() || g.retired {
 		return nil, fmt.Errorf("plugin %s %s is %s", g.plugin.name, g.version, g.state)
 	}
 	b, ok := g.bindings[id]
@@ -152,14 +209,33 @@ func (s *session) close() {
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
 	s.g.calls--
-	s.g.wakeIdle()
+	s.g.wakeLocked()
 }
 
-// wakeIdle tells a drain that no call is left. The lock is held.
-func (g *generation) wakeIdle() {
-	if g.retired && g.calls == 0 {
+// wakeLocked tells those who wait that no call is left.
+func (g *generation) wakeLocked() {
+	if g.calls > 0 {
+		return
+	}
+	if g.retired {
 		g.idleOnce.Do(func() { close(g.idle) })
 	}
+	if g.quiet != nil {
+		close(g.quiet)
+		g.quiet = nil
+	}
+}
+
+// silence returns a channel that is closed when no call is left.
+func (g *generation) silence() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.quiet == nil {
+		g.quiet = make(chan struct{})
+	}
+	quiet := g.quiet
+	g.wakeLocked()
+	return quiet
 }
 
 // status tells people how the generation is.
@@ -167,12 +243,35 @@ func (g *generation) status() core.GenerationStatus {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return core.GenerationStatus{
-		Version: g.version, State: g.state, PID: g.pid, StartedAt: g.startedAt, Restarts: g.restarts,
+		Version: g.version, SHA256: g.source.SHA256, State: g.state, PID: g.pid, StartedAt: g.startedAt, Restarts: g.restarts,
 		Error: g.problem, LastStderr: g.stderr.tail.String(), InFlight: g.attempts,
 	}
+}
+
+// standing tells how far the generation is, and what it did.
+func (g *generation) standing() core.VersionStanding {
+	figures := g.meter.read()
+	figures.Violations = int(g.violations.total())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	figures.Memory = residentMemory(g.pid)
+	s := core.VersionStanding{State: g.state, Gap: g.gap, Figures: figures, Problem: g.exam.problem, Waiting: g.exam.waiting}
+	switch {
+	case g.state == core.GenerationFailed:
+		s.Problem = g.problem
+	case !g.servesLocked():
+		s.Waiting = "it is " + string(g.state)
+	case s.Problem == "" && s.Waiting == "":
+		s.Ready = true
+	}
+	return s
 }
 
 // violations counts breaches of the contract.
 type violations struct {
 	foreign, repeated, missing, malformed atomic.Uint64
+}
+
+func (v *violations) total() uint64 {
+	return v.foreign.Load() + v.repeated.Load() + v.missing.Load() + v.malformed.Load()
 }

@@ -43,8 +43,8 @@ func findHandshake(line []byte) (handshake, string, bool) {
 }
 
 // check says what makes the handshake unacceptable. socketDir is where the socket must lie: in a
-// folder that nobody but the gateway may enter.
-func (h handshake) check(socketDir string) error {
+// folder that nobody but the gateway may enter. Plaintext allows the plugin to do without mutual TLS.
+func (h handshake) check(socketDir string, plaintext bool) error {
 	reject := func(what, expected, found, remedy string) error {
 		return &startError{what: what, expected: expected, found: found, remedy: remedy, permanent: true}
 	}
@@ -63,7 +63,7 @@ func (h handshake) check(socketDir string) error {
 		return reject("transport mismatch", "a unix socket", h.network, "listen on a unix socket in $PLUGIN_UNIX_SOCKET_DIR")
 	case filepath.Dir(filepath.Clean(h.address)) != filepath.Clean(socketDir):
 		return reject("socket in the wrong place", "a socket in "+socketDir, h.address, "listen on a unix socket in $PLUGIN_UNIX_SOCKET_DIR")
-	case h.certificate == "":
+	case h.certificate == "" && !plaintext:
 		return reject("no certificate", "mutual TLS with the certificate in the handshake", "none",
 			"answer $PLUGIN_CLIENT_CERT with a certificate, as go-plugin's AutoMTLS does")
 	}

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
-// settleWait bounds how long Start waits for the plugins to come up: long enough that a healthy
+// settleWait bounds how long Settle waits for the plugins to come up: long enough that a healthy
 // gateway begins with all its channels, short enough that a plugin that hangs does not hold it up.
 const settleWait = 3 * time.Second
 
@@ -23,9 +24,11 @@ type Host struct {
 	runtime *runtimeDir
 	plugins atomic.Pointer[map[string]*plugin]
 	desired atomic.Pointer[map[core.ConnectorID]ConnectorConfig]
+	work    sync.WaitGroup // what goes on in the background: retirements, hand-overs, the watch of the folder
+	stop    context.CancelFunc
 
-	mu      sync.Mutex    // guards what follows
-	running []*generation // those that were started
+	mu      sync.Mutex               // guards what follows, and the plugins
+	running map[*generation]struct{} // those that were started and have not been retired
 	begun   bool
 	stopped bool
 
@@ -33,42 +36,60 @@ type Host struct {
 	changed chan struct{}
 }
 
-// plugin is one name in the catalog, with its generations.
-type plugin struct {
-	name        string
-	route       atomic.Pointer[route]
-	generations []*generation // from the lowest version to the highest
-}
-
 // New returns a Host. It does nothing until Start.
 func New(o Options) (*Host, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	h := &Host{options: o.withDefaults(), changed: make(chan struct{})}
+	h := &Host{options: o.withDefaults(), changed: make(chan struct{}), running: map[*generation]struct{}{}, stop: func() {}}
 	h.plugins.Store(&map[string]*plugin{})
 	h.desired.Store(&map[core.ConnectorID]ConnectorConfig{})
 	return h, nil
 }
 
-// Start ends what an earlier gateway left behind, reads the catalog and starts the highest version
-// of each plugin. It waits a moment for them to come up. A plugin that does not is no error: Plugins
-// says what is wrong with it. An error means that the plugins folder cannot be read or the runtime
-// folder cannot be used. ctx bounds Start alone.
-func (h *Host) Start(ctx context.Context) error {
-	running, err := h.start()
-	if err != nil {
+// Start ends what an earlier gateway left behind, reads the catalogue and watches it from then on. It starts no
+// plugin: Arrange does. An error means that the plugins folder cannot be read or the runtime folder cannot be
+// used.
+func (h *Host) Start() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.begun {
+		return errors.New("start plugin host: it was started or stopped before")
+	}
+	if err := h.openLocked(); err != nil {
 		return fmt.Errorf("start plugin host: %w", err)
 	}
-	settle(ctx, running)
+	h.begun = true
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stop = cancel
+	h.work.Go(func() { h.watch(ctx) })
 	return nil
 }
 
-// settle waits a moment for generations to come up or fail.
-func settle(ctx context.Context, generations []*generation) {
+func (h *Host) openLocked() error {
+	versions, err := h.options.Catalog.Scan()
+	if err != nil {
+		return err
+	}
+	if h.runtime, err = openRuntimeDir(h.options.RuntimeDir); err != nil {
+		return err
+	}
+	if err := h.runtime.sweep(h.options.Logger); err != nil {
+		return err
+	}
+	h.takeLocked(versions)
+	return nil
+}
+
+// Settle waits a moment for the plugins that were started to come up or fail. One that does neither is no
+// error: Plugins says how it is.
+func (h *Host) Settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
-	for _, g := range generations {
+	h.mu.Lock()
+	running := slices.Collect(maps.Keys(h.running))
+	h.mu.Unlock()
+	for _, g := range running {
 		select {
 		case <-g.settled:
 		case <-ctx.Done():
@@ -76,99 +97,127 @@ func settle(ctx context.Context, generations []*generation) {
 	}
 }
 
-// Rescan reads the catalog again and starts the plugins that are new in it, as Start does. Plugins that
-// are known stay as they are, whatever has become of their folders. An error means that the plugins
-// folder cannot be read, or that the host does not run.
-func (h *Host) Rescan(ctx context.Context) error {
-	started, err := h.rescan()
+// watch takes up what is installed or removed while the host runs.
+func (h *Host) watch(ctx context.Context) {
+	look := func() {
+		if err := h.Rescan(); err != nil && ctx.Err() == nil {
+			h.options.Logger.WarnContext(ctx, "the plugins folder cannot be read; what was found before stays", "error", err)
+		}
+	}
+	if err := h.options.Catalog.Watch(ctx, look); err != nil && ctx.Err() == nil {
+		h.options.Logger.WarnContext(ctx, "the plugins folder is not watched; new versions are found when the configuration is reloaded", "error", err)
+	}
+}
+
+// Rescan reads the catalogue again. New versions can then be arranged; those that run stay as they are,
+// whatever has become of their folders. An error means that the plugins folder cannot be read, or that the
+// host does not run.
+func (h *Host) Rescan() error {
+	versions, err := h.options.Catalog.Scan()
 	if err != nil {
 		return fmt.Errorf("look for new plugins: %w", err)
 	}
-	settle(ctx, started)
-	return nil
-}
-
-func (h *Host) rescan() ([]*generation, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.begun || h.stopped {
-		return nil, errors.New("the plugin host does not run")
+		return errors.New("look for new plugins: the plugin host does not run")
 	}
-	candidates, err := scan(h.options.Dir)
-	if err != nil {
-		return nil, err
-	}
-	before := len(h.running)
-	h.stage(candidates)
-	return h.running[before:], nil
+	h.takeLocked(versions)
+	return nil
 }
 
-func (h *Host) start() ([]*generation, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.begun {
-		return nil, errors.New("it was started or stopped before")
+// takeLocked makes versions what is installed, and starts what was arranged and missing.
+func (h *Host) takeLocked(versions []catalog.Version) {
+	found := map[string][]catalog.Version{}
+	for _, v := range versions {
+		found[v.Name] = append(found[v.Name], v)
 	}
-	candidates, err := scan(h.options.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if h.runtime, err = openRuntimeDir(h.options.RuntimeDir); err != nil {
-		return nil, err
-	}
-	if err := h.runtime.sweep(h.options.Logger); err != nil {
-		return nil, err
-	}
-	h.begun = true
-	h.stage(candidates)
-	return h.running, nil
-}
-
-// stage makes a generation of each candidate of a plugin that is not known yet, and starts the highest
-// version of each such plugin that has one without a known problem.
-func (h *Host) stage(candidates []candidate) {
-	known := *h.plugins.Load()
 	fresh := map[string]*plugin{}
-	for _, c := range candidates {
-		if _, ok := known[c.name]; ok {
-			continue
+	for name := range found {
+		if _, ok := (*h.plugins.Load())[name]; !ok {
+			fresh[name] = newPlugin(h, name)
 		}
-		p, ok := fresh[c.name]
-		if !ok {
-			p = &plugin{name: c.name}
-			p.route.Store(&route{})
-			fresh[c.name] = p
-		}
-		p.generations = append(p.generations, newGeneration(h, p, c))
 	}
-	plugins := maps.Clone(known)
+	h.addLocked(fresh)
+	for name, p := range *h.plugins.Load() {
+		p.versions = found[name]
+		active := p.ensureLocked(p.arranged.Active, p.arranged)
+		beside := p.ensureLocked(p.arranged.Beside, p.arranged)
+		if active || beside {
+			p.applyLocked()
+		}
+	}
+	h.notify()
+}
+
+// addLocked adds plugins.
+func (h *Host) addLocked(fresh map[string]*plugin) {
+	plugins := maps.Clone(*h.plugins.Load())
 	maps.Copy(plugins, fresh)
 	h.plugins.Store(&plugins)
-	for _, p := range fresh {
-		for _, g := range slices.Backward(p.generations) {
-			if g.status().State == core.GenerationStaged {
-				p.setRoute(route{{generation: g, weight: 1}})
-				h.begin(g)
-				break
+}
+
+// Installed lists the versions that can be started, by plugin and then from the lowest.
+func (h *Host) Installed() []core.PluginVersion {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []core.PluginVersion
+	plugins := *h.plugins.Load()
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		for _, v := range plugins[name].versions {
+			if v.Problem == nil {
+				all = append(all, core.PluginVersion{Plugin: name, Version: v.Version, SHA256: v.SHA256})
 			}
 		}
 	}
+	return all
 }
 
-// begin starts a staged generation.
-func (h *Host) begin(g *generation) {
+// Forget removes the files of a version. One that is arranged is a core.KindConflict error; one that is not
+// installed is none.
+func (h *Host) Forget(name, version string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p, ok := (*h.plugins.Load())[name]
+	if !ok {
+		return nil
+	}
+	if version == p.arranged.Active || version == p.arranged.Beside {
+		return core.Errorf(core.KindConflict, "version %s of plugin %s is in use", version, name)
+	}
+	v, ok := p.installedLocked(version)
+	if !ok {
+		return nil
+	}
+	if err := h.options.Catalog.Remove(name, version, v.SHA256); err != nil {
+		return fmt.Errorf("remove %s %s: %w", name, version, err)
+	}
+	p.versions = slices.DeleteFunc(slices.Clone(p.versions), func(w catalog.Version) bool { return w.Version == version })
+	delete(p.generations, version)
+	h.notify()
+	return nil
+}
+
+// beginLocked starts a staged generation.
+func (h *Host) beginLocked(g *generation) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
-	h.running = append(h.running, g)
+	h.running[g] = struct{}{}
 	go g.run(ctx) // ended and awaited by retire
 }
 
-// setRoute shares the plugin's messages out anew: one store, which every call begun later sees.
-func (p *plugin) setRoute(r route) {
-	p.route.Store(&r)
-	for _, s := range r {
-		s.generation.activate()
-	}
+// retireLocked drains a generation and ends it, in the background.
+func (h *Host) retireLocked(g *generation) {
+	g.refuse()
+	h.work.Go(func() {
+		if err := g.retire(context.Background()); err != nil {
+			g.log.Warn("plugin was ended with attempts in flight", "error", err)
+		}
+		h.mu.Lock()
+		delete(h.running, g)
+		h.mu.Unlock()
+		h.notify()
+	})
 }
 
 // Stop drains all plugins at the same time and ends them. When it returns, no process is left. An error
@@ -177,14 +226,16 @@ func (p *plugin) setRoute(r route) {
 func (h *Host) Stop(ctx context.Context) error {
 	h.mu.Lock()
 	h.begun, h.stopped = true, true
-	running := h.running
+	running := slices.Collect(maps.Keys(h.running))
 	h.mu.Unlock()
+	h.stop()
 	errs := make([]error, len(running))
 	var work sync.WaitGroup
 	for i, g := range running {
 		work.Go(func() { errs[i] = g.retire(ctx) })
 	}
 	work.Wait()
+	h.work.Wait()
 	return errors.Join(errs...)
 }
 
@@ -199,7 +250,7 @@ func (h *Host) Configure(ctx context.Context, configs []ConnectorConfig) {
 	}
 	h.desired.Store(&desired)
 	h.mu.Lock()
-	running := h.running
+	running := slices.Collect(maps.Keys(h.running))
 	h.mu.Unlock()
 	var work sync.WaitGroup
 	for _, g := range running {
@@ -249,24 +300,16 @@ func (h *Host) notify() {
 	h.changed = make(chan struct{})
 }
 
-// Plugins lists the plugins by name, with every version found in the folder.
+// Plugins lists the plugins by name, with every version that is installed or ran.
 func (h *Host) Plugins() []core.PluginStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var all []core.PluginStatus
 	plugins := *h.plugins.Load()
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
-		p := plugins[name]
-		s := core.PluginStatus{Name: name}
-		if g := p.route.Load().main(); g != nil {
-			g.mu.Lock()
-			if g.about != nil {
-				s.Channels, s.Capabilities = slices.Clone(g.about.channels), g.about.names()
-			}
-			g.mu.Unlock()
+		if p := plugins[name]; len(p.versions)+len(p.generations) > 0 {
+			all = append(all, p.statusLocked())
 		}
-		for _, g := range p.generations {
-			s.Generations = append(s.Generations, g.status())
-		}
-		all = append(all, s)
 	}
 	return all
 }
@@ -282,19 +325,25 @@ func (h *Host) Connectors() []core.ConnectorStatus {
 }
 
 func (h *Host) connectorStatus(c ConnectorConfig) core.ConnectorStatus {
-	if g := h.generationOf(c); g != nil {
-		return g.connectorStatus(c)
+	p, ok := (*h.plugins.Load())[c.Plugin]
+	if ok {
+		r := p.route.Load()
+		if r.active != nil {
+			return r.active.connectorStatus(c, r.held)
+		}
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	s := core.ConnectorStatus{ID: c.ID, Plugin: c.Plugin, State: core.ConnectorMisconfigured}
-	if p, ok := (*h.plugins.Load())[c.Plugin]; ok {
+	if ok && len(p.versions) > 0 {
 		s.State = core.ConnectorUnavailable
 		s.Message = fmt.Sprintf("no version of plugin %s can be started", c.Plugin)
-		if n := len(p.generations); n > 0 {
-			s.Message += ": " + p.generations[n-1].status().Error
+		if problem := p.versions[len(p.versions)-1].Problem; problem != nil {
+			s.Message += ": " + problem.Error()
 		}
 		return s
 	}
-	s.Message = fmt.Sprintf("plugin %q is not installed: there is no %s/%s/<version>/%s", c.Plugin, h.options.Dir, c.Plugin, c.Plugin)
+	s.Message = fmt.Sprintf("plugin %q is not installed: there is no %s/%s/<version>/%s", c.Plugin, h.options.Catalog.Dir(), c.Plugin, c.Plugin)
 	s.Diagnostics = []core.Diagnostic{{Summary: s.Message, Detail: "Install the plugin, or name another one."}}
 	return s
 }
@@ -305,7 +354,7 @@ func (h *Host) generationOf(c ConnectorConfig) *generation {
 	if !ok {
 		return nil
 	}
-	return p.route.Load().main()
+	return p.route.Load().active
 }
 
 // Ready says whether a connector can carry messages now.
@@ -314,18 +363,12 @@ func (h *Host) Ready(id core.ConnectorID) bool {
 	if !ok {
 		return false
 	}
-	g := h.generationOf(c)
-	if g == nil {
+	switch h.connectorStatus(c).State {
+	case core.ConnectorReady, core.ConnectorDegraded:
+		return true
+	default:
 		return false
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	b, ok := g.bindings[id]
-	if !ok || g.state != core.GenerationActive {
-		return false
-	}
-	state, _ := b.state(g.healthOf(id))
-	return state == core.ConnectorReady || state == core.ConnectorDegraded
 }
 
 // Violations counts a plugin's breaches of the contract since the start.
@@ -343,6 +386,8 @@ func (h *Host) Violations(name string) Violations {
 	if !ok {
 		return sum
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, g := range p.generations {
 		sum.Foreign += g.violations.foreign.Load()
 		sum.Repeated += g.violations.repeated.Load()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,16 +18,86 @@ import (
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 // TestMain makes the test binary its own plugins: installed under the name of a behavior, it behaves
 // so; see behaviors in plugins_test.go.
 func TestMain(m *testing.M) {
-	if behave, ok := behaviors()[filepath.Base(os.Args[0])]; ok {
+	if behave, ok := behaviors()[behavior()]; ok {
 		behave()
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	if staged, err = os.MkdirTemp("", "pigeonry-staged-"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(staged)
+		os.Exit(code) //nolint:revive // goleak leaves the end to us
+	}))
+}
+
+// mark stands before the name of a behavior at the end of a binary.
+const mark = "\nbehavior:"
+
+// behavior is what this process shall behave like: what is written at the end of its file, or else its name.
+func behavior() string {
+	name := filepath.Base(os.Args[0])
+	f, err := os.Open(os.Args[0])
+	if err != nil {
+		return name
+	}
+	defer f.Close()
+	const room = 64
+	tail := make([]byte, room)
+	if _, err := f.Seek(-room, io.SeekEnd); err != nil {
+		return name
+	}
+	if _, err := io.ReadFull(f, tail); err != nil {
+		return name
+	}
+	if _, marked, ok := strings.Cut(string(tail), mark); ok {
+		return marked
+	}
+	return name
+}
+
+// installAs puts a version of a plugin into dir that behaves as given. It has other bytes than any other behavior.
+func installAs(tb testing.TB, dir, plugin, version, behavior string) {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	folder := filepath.Join(dir, plugin, version)
+	fresh := folder + ".tmp"
+	if err := os.MkdirAll(fresh, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(fresh, plugin), append(program, mark+behavior...), 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Rename(fresh, folder); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// staged holds the copies that are executed, for all tests: they are all of this one binary.
+var staged string
+
+// open opens the catalogue of a folder.
+func open(tb testing.TB, dir string) *catalog.Catalog {
+	tb.Helper()
+	c, err := catalog.Open(catalog.Options{Dir: dir, Store: staged})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
 }
 
 // install puts a plugin of the given behavior into dir.
@@ -40,7 +111,7 @@ func install(tb testing.TB, dir, behavior, version string) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.Symlink(self, filepath.Join(folder, behavior)); err != nil {
+	if err := os.Link(self, filepath.Join(folder, behavior)); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -67,7 +138,7 @@ func runIn(t *testing.T, dir string, change func(*pluginhost.Options)) *harness 
 	t.Helper()
 	log := &logBuffer{}
 	o := pluginhost.Options{
-		Dir: dir, RuntimeDir: filepath.Join(t.TempDir(), "run"),
+		Catalog: open(t, dir), RuntimeDir: filepath.Join(t.TempDir(), "run"),
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug - 4})),
 		Events: func(context.Context, []core.Receipt, []core.Inbound) error { return nil },
 		Timing: pluginhost.Timing{Drain: 3 * time.Second, Exit: 500 * time.Millisecond, Terminate: 200 * time.Millisecond},
@@ -88,17 +159,35 @@ func runIn(t *testing.T, dir string, change func(*pluginhost.Options)) *harness 
 			t.Logf("log of the host:\n%s", log)
 		}
 	})
-	if err := host.Start(t.Context()); err != nil {
+	if err := host.Start(); err != nil {
 		t.Fatal(err)
 	}
+	arrangeHighest(host)
+	host.Settle(t.Context())
 	return h
 }
 
-// await returns when cond holds; it looks again at each change of a state and each line of the log.
+// arrangeHighest makes the highest version of each plugin that has none the active one.
+func arrangeHighest(h *pluginhost.Host) {
+	active := map[string]string{}
+	for _, v := range h.Installed() {
+		active[v.Plugin] = v.Version
+	}
+	for _, p := range h.Plugins() {
+		if p.Active == "" && active[p.Name] != "" {
+			h.Arrange(p.Name, core.Arrangement{Active: active[p.Name]})
+		}
+	}
+}
+
+// await returns when cond holds; it looks again at each change of a state, each line of the log, and from time to
+// time, for figures change without either.
 func (h *harness) await(what string, cond func() bool) {
 	h.t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
+	figures := time.NewTicker(50 * time.Millisecond)
+	defer figures.Stop()
 	for {
 		changed, logged := h.Changed(), h.log.Changed()
 		if cond() {
@@ -107,6 +196,7 @@ func (h *harness) await(what string, cond func() bool) {
 		select {
 		case <-changed:
 		case <-logged:
+		case <-figures.C:
 		case <-deadline.C:
 			h.t.Fatalf("waited in vain until %s; plugins: %+v; connectors: %+v", what, h.Plugins(), h.Connectors())
 		}

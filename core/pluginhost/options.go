@@ -8,12 +8,17 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 // Options is what a Host needs.
 type Options struct {
-	// Dir holds the plugins as <dir>/<name>/<version>/<name>. Required.
-	Dir string
+	// Catalog has the plugins that are installed. Required.
+	Catalog *catalog.Catalog
+	// Plaintext names the plugins that may do without mutual TLS: their languages cannot do it.
+	Plaintext []string
+	// Sandbox bounds what every plugin's process may take.
+	Sandbox Sandbox
 	// RuntimeDir holds what must outlive a crash of the gateway: which processes it started. It
 	// should be the same at every start; two gateways may share it. It is created with mode 0700.
 	// Sockets are made in it too, unless its path is too long for that. Required.
@@ -30,6 +35,15 @@ type Options struct {
 	Logger *slog.Logger
 	// Timing changes how long the host waits for things.
 	Timing Timing
+}
+
+// Sandbox is what a plugin's process may take. A field that is zero sets no bound.
+type Sandbox struct {
+	User      string  // whom it runs as; the gateway must be root for that
+	Memory    int64   // bytes
+	CPU       float64 // processors; where the host has cgroups for it
+	Files     uint64  // open at a time
+	Processes uint64  // of the user at a time
 }
 
 // Timing bounds every wait of a Host. A field that is zero takes its default.
@@ -65,8 +79,8 @@ func (o Options) withDefaults() Options {
 
 func (o Options) validate() error {
 	switch {
-	case o.Dir == "":
-		return errors.New("plugin host: Dir is empty; name the folder that holds the plugins")
+	case o.Catalog == nil:
+		return errors.New("plugin host: Catalog is nil; open the folder that holds the plugins")
 	case o.RuntimeDir == "":
 		return errors.New("plugin host: RuntimeDir is empty; name a folder that only the gateway uses")
 	case o.Events == nil:

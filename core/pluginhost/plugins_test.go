@@ -1,6 +1,7 @@
 package pluginhost_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,6 +68,16 @@ func behaviors() map[string]func() {
 		"oversize":       serve(func(f *fake) { f.about.Build = strings.Repeat("x", 17<<20) }),
 		"mute":           serve(func(f *fake) { f.silent = true }),
 		"crash-on-start": func() { die("panic: no luck today", 3) },
+
+		// These are what a new version of "good" may be; see installAs.
+		"new":       serve(func(f *fake) { f.about.Name, f.about.Version = "good", "2.0.0" }),
+		"refuses":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "refuse" }),
+		"crashes":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "exit" }),
+		"picky":     serve(func(f *fake) { f.about.Name, f.picky = "good", true }),
+		"exclusive": serve(func(f *fake) { f.about.Name, f.about.Capabilities.ExclusiveSession = "good", true }),
+		"locked": serve(func(f *fake) {
+			f.about.Name, f.about.Capabilities.ExclusiveSession, f.locked = "good", true, true
+		}),
 
 		// These start and misbehave.
 		"noisy":      noisy,
@@ -142,6 +153,9 @@ type fake struct {
 	about  *channelv1.DescribeResponse
 	silent bool   // never answers Describe
 	null   bool   // accepts all of a batch at once
+	deeds  string // what it does with every message, whatever the text says; "": that
+	locked bool   // no provider lets it log in
+	picky  bool   // it takes no configuration
 	noise  func() // made at each Check
 	child  int
 
@@ -157,6 +171,8 @@ type fakeConfig struct {
 	Fail   string   `json:"fail"`   // "validate", "configure", "crash"
 	Health string   `json:"health"` // "down", "shaky"
 	Emit   int      `json:"emit"`   // batches of events
+	// Session is a file that only one process may hold, as a provider lets only one log in.
+	Session string `json:"session"`
 }
 
 const fakeSchema = `{
@@ -222,6 +238,9 @@ func (f *fake) ValidateConfig(_ context.Context, r *channelv1.ValidateConfigRequ
 	response := &channelv1.ValidateConfigResponse{Diagnostics: []*channelv1.Diagnostic{
 		{Severity: channelv1.Severity_SEVERITY_WARNING, Summary: "mind the gap"},
 	}}
+	if f.picky {
+		c.Fail = "validate"
+	}
 	switch c.Fail {
 	case "validate":
 		response.Diagnostics = append(response.Diagnostics, &channelv1.Diagnostic{
@@ -238,6 +257,21 @@ func (f *fake) ValidateConfig(_ context.Context, r *channelv1.ValidateConfigRequ
 	return response, nil
 }
 
+// login takes the session that only one may hold.
+func (f *fake) login(c fakeConfig) error {
+	switch {
+	case c.Session == "":
+		return nil
+	case f.locked:
+		return os.ErrPermission
+	}
+	session, err := os.OpenFile(c.Session, os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return session.Close()
+}
+
 func (f *fake) Configure(_ context.Context, r *channelv1.ConfigureRequest) (*channelv1.ConfigureResponse, error) {
 	var c fakeConfig
 	if err := json.Unmarshal(r.GetConfig(), &c); err != nil {
@@ -251,6 +285,11 @@ func (f *fake) Configure(_ context.Context, r *channelv1.ConfigureRequest) (*cha
 		return &channelv1.ConfigureResponse{Diagnostics: []*channelv1.Diagnostic{
 			{Severity: channelv1.Severity_SEVERITY_ERROR, Summary: "the provider is away"},
 		}}, nil
+	}
+	if err := f.login(c); err != nil {
+		return &channelv1.ConfigureResponse{Diagnostics: []*channelv1.Diagnostic{
+			{Severity: channelv1.Severity_SEVERITY_ERROR, Summary: "the provider refuses a second session"},
+		}}, nil //nolint:nilerr // it is the answer
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -266,6 +305,11 @@ var realStderr = os.NewFile(2, "stderr")
 func (f *fake) Remove(_ context.Context, r *channelv1.RemoveRequest) (*channelv1.RemoveResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if session := f.configs[r.GetConnector()].Session; session != "" {
+		if err := os.Remove(session); err != nil {
+			return nil, status.Error(codes.Internal, err.Error())
+		}
+	}
 	delete(f.configs, r.GetConnector())
 	return &channelv1.RemoveResponse{}, nil
 }
@@ -334,8 +378,13 @@ func (f *fake) obey(item *channelv1.Item, s channelv1.ChannelService_DeliverServ
 		ProviderIds: []string{fmt.Sprintf("%s@%d", item.GetAttemptId(), os.Getpid())},
 	}
 	reply := func(rs ...*channelv1.Result) error { return s.Send(&channelv1.DeliverResponse{Results: rs}) }
-	deed, argument, _ := strings.Cut(item.GetContent().GetText(), ":")
+	deed, argument, _ := strings.Cut(cmp.Or(f.deeds, item.GetContent().GetText()), ":")
 	switch deed {
+	case "refuse":
+		return false, reply(&channelv1.Result{
+			AttemptId: item.GetAttemptId(), Outcome: channelv1.Outcome_OUTCOME_REJECTED,
+			Error: &channelv1.Error{Code: "broken", Message: "this build is broken", Fault: channelv1.Fault_FAULT_PLUGIN},
+		})
 	case "double":
 		return false, errors.Join(reply(accepted), reply(accepted))
 	case "foreign":

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -33,6 +34,10 @@ type launch struct {
 	timing  Timing
 	stderr  *stderrLog
 	log     *slog.Logger
+	// plaintext: the plugin says that its language cannot do mutual TLS.
+	plaintext bool
+	allowed   []string // plugins that may do without it
+	sandbox   Sandbox
 }
 
 // process is one running process of a plugin. It is started once: a restart makes another one.
@@ -42,6 +47,7 @@ type process struct {
 	client  *goplugin.Client
 	conns   connections
 	place   *place
+	bounds  *confinement
 	timing  Timing
 	log     *slog.Logger
 	started time.Time
@@ -49,12 +55,23 @@ type process struct {
 
 // start starts the process and connects to it. Whatever goes wrong, no process is left.
 func (l launch) start(ctx context.Context) (*process, error) {
+	if l.plaintext && !slices.Contains(l.allowed, l.plugin) {
+		return nil, &startError{
+			what: "no mutual TLS", expected: "a plugin that does mutual TLS", found: "plaintext = true in its plugin.hcl",
+			remedy: fmt.Sprintf("allow it by name: plugins { plaintext = [%q] }", l.plugin), permanent: true,
+		}
+	}
 	place, err := l.runtime.reserve(l.plugin)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{place: place, timing: l.timing, log: l.log, started: time.Now()}
 	p.runner = newRunner(l.path, l.stderr.read, p.noteStart)
+	p.runner.plaintext = l.plaintext
+	if p.bounds, err = l.sandbox.confine(p.runner.cmd); err != nil {
+		place.remove()
+		return nil, err
+	}
 	p.client = goplugin.NewClient(p.config(l))
 	connected := make(chan error, 1)
 	go func() { connected <- p.connect() }()
@@ -73,6 +90,9 @@ func (l launch) start(ctx context.Context) (*process, error) {
 
 // noteStart records the process, so that it is found even if the gateway dies now.
 func (p *process) noteStart(pid int) {
+	if err := p.bounds.limit(pid); err != nil {
+		p.log.Warn("plugin process runs without some of its bounds", "pid", pid, "error", err)
+	}
 	if err := p.place.note(pid); err != nil {
 		p.log.Error("plugin process is not recorded and may outlive a crash of the gateway", "pid", pid, "error", err)
 	}
@@ -84,13 +104,16 @@ func (p *process) config(l launch) *goplugin.ClientConfig {
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (pluginrunner.Runner, error) {
+			if err := p.bounds.open(p.place.folder, socketDir); err != nil {
+				return nil, err
+			}
 			p.runner.socketDir = socketDir
 			p.runner.cmd.Env = append(inherit(l.env), cmd.Env...)
 			return p.runner, nil
 		},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.place.folder},
 		SkipHostEnv:      true,
-		AutoMTLS:         true,
+		AutoMTLS:         !l.plaintext,
 		StartTimeout:     l.timing.Start,
 		Logger:           newQuietLogger(l.log),
 		SyncStdout:       l.stderr,
@@ -196,6 +219,7 @@ func (p *process) end(graceful bool) {
 	}
 	p.conns.close()
 	p.place.remove()
+	p.bounds.group.remove()
 }
 
 // within says whether done is closed before limit has passed.

@@ -82,7 +82,7 @@ func (g *generation) store(ctx context.Context, batch *channelv1.ReceiveResponse
 		return nil
 	}
 	receipts, inbound := g.toEvents(connector, batch.GetEvents())
-	if len(receipts)+len(inbound) == 0 {
+	if len(receipts)+len(inbound) == 0 || g.shadows() {
 		return nil
 	}
 	wait := eventsFirst
@@ -97,6 +97,13 @@ func (g *generation) store(ctx context.Context, batch *channelv1.ReceiveResponse
 		}
 		wait = min(2*wait, eventsMax)
 	}
+}
+
+// shadows says whether the generation gets copies: what its sandbox tells of them is about nobody.
+func (g *generation) shadows() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shadow
 }
 
 // toEvents makes a plugin's events the core's.

@@ -17,9 +17,11 @@ func TestRescanTakesUpNewPlugins(t *testing.T) {
 	before := h.generation("good", "1.0.0").PID
 
 	install(t, dir, "stubborn", "1.0.0")
-	if err := h.Rescan(t.Context()); err != nil {
+	if err := h.Rescan(); err != nil {
 		t.Fatal(err)
 	}
+	arrangeHighest(h.Host)
+	h.Settle(t.Context())
 	if g := h.generation("stubborn", "1.0.0"); g.State != core.GenerationActive {
 		t.Errorf("the new plugin is %+v", g)
 	}
@@ -40,7 +42,7 @@ func TestRescanOfAHostThatDoesNotRun(t *testing.T) {
 	if err := h.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Rescan(t.Context()); err == nil {
+	if err := h.Rescan(); err == nil {
 		t.Error("a stopped host looked for plugins")
 	}
 }

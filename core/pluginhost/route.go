@@ -4,57 +4,67 @@ import "github.com/pigeonry/pigeonry/core"
 
 // route says how the messages of a plugin are shared out among its generations. It never changes:
 // another way is another route.
-type route []share
-
-// share is what one generation gets of a route.
-type share struct {
-	generation *generation
-	weight     uint32
+type route struct {
+	active *generation // carries what beside does not; nil: none
+	beside *generation // nil: none
+	share  uint64      // of beside, in hundredths of a percent
+	by     core.RolloutBy
+	only   map[core.AccountID]struct{} // accounts that beside may carry; nil: all
+	shadow bool                        // beside gets copies and no messages
+	// held: the session that only one generation may hold is being handed over; what comes now waits.
+	held     bool
+	replaced chan struct{} // closed when another route takes its place
 }
 
-// pick returns the generation for a key. The same key gives the same generation as long as the route
-// stays, so that an attempt's repeat goes where its predecessor went. It returns nil if the route has no
-// weight.
-func (r route) pick(key uint64) *generation {
-	var total uint64
-	for _, s := range r {
-		total += uint64(s.weight)
-	}
-	if total == 0 {
-		return nil
-	}
-	point := scatter(key) % total
-	for _, s := range r {
-		if point < uint64(s.weight) {
-			return s.generation
-		}
-		point -= uint64(s.weight)
-	}
-	return nil
-}
+// wholeShare is all messages, in hundredths of a percent.
+const wholeShare = 100 * 100
 
-// main returns the generation with the largest share: it answers what concerns no single message.
-func (r route) main() *generation {
-	var best share
-	for _, s := range r {
-		if s.weight > best.weight {
-			best = s
+// newRoute makes the route of an arrangement.
+func newRoute(a core.Arrangement, active, beside *generation) *route {
+	r := &route{
+		active: active, beside: beside, by: a.By, shadow: a.Shadow, share: uint64(max(0, min(100, a.Share)) * 100),
+		replaced: make(chan struct{}),
+	}
+	if len(a.Accounts) > 0 {
+		r.only = make(map[core.AccountID]struct{}, len(a.Accounts))
+		for _, id := range a.Accounts {
+			r.only[id] = struct{}{}
 		}
 	}
-	return best.generation
+	return r
 }
 
-// split shares a batch out among the generations, in order.
-func (r route) split(batch []core.Delivery) map[*generation][]core.Delivery {
-	if len(r) == 1 {
-		return map[*generation][]core.Delivery{r[0].generation: batch}
+// release tells those who wait for another route that there is one.
+func (r *route) release() { close(r.replaced) }
+
+// split shares a batch out, in order.
+func (r *route) split(batch []core.Delivery) (active, beside []core.Delivery) {
+	if r.beside == nil || r.share == 0 || r.shadow {
+		return batch, nil
 	}
-	parts := make(map[*generation][]core.Delivery, len(r))
 	for _, d := range batch {
-		g := r.pick(uint64(d.Message.ID))
-		parts[g] = append(parts[g], d)
+		if r.besides(d.Message) {
+			beside = append(beside, d)
+		} else {
+			active = append(active, d)
+		}
 	}
-	return parts
+	return active, beside
+}
+
+// besides says whether a message is beside's. As long as the route stays the answer does, so that an
+// attempt's repeat goes where its predecessor went; and what was beside's remains so while the share grows.
+func (r *route) besides(m *core.Message) bool {
+	if r.only != nil {
+		if _, ok := r.only[m.Account]; !ok {
+			return false
+		}
+	}
+	key := uint64(m.ID)
+	if r.by == core.ByAccount {
+		key = uint64(m.Account)
+	}
+	return scatter(key)%wholeShare < r.share
 }
 
 // scatter spreads neighboring keys over the whole range (the finalizer of SplitMix64).

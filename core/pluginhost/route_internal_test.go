@@ -6,44 +6,76 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 )
 
-func TestRouteSharesByWeight(t *testing.T) {
-	a, b, none := &generation{version: "a"}, &generation{version: "b"}, &generation{version: "none"}
-	r := route{{a, 95}, {none, 0}, {b, 5}}
-	count := map[*generation]int{}
-	for id := range uint64(10_000) {
-		g := r.pick(id)
-		count[g]++
-		if g != r.pick(id) {
-			t.Fatalf("message %d changes its way", id)
-		}
-	}
-	if count[none] != 0 || count[b] < 400 || count[b] > 600 || count[a]+count[b] != 10_000 {
-		t.Errorf("shares: a %d, b %d, none %d", count[a], count[b], count[none])
-	}
-	if r.main() != a {
-		t.Errorf("main: %v", r.main())
-	}
-}
-
-func TestRouteSplitKeepsEveryDelivery(t *testing.T) {
-	a, b := &generation{}, &generation{}
+func messages(n int, account core.AccountID) []core.Delivery {
 	var batch []core.Delivery
-	for id := range core.RecordID(100) {
-		batch = append(batch, core.Delivery{Message: &core.Message{ID: id}})
+	for id := range n {
+		batch = append(batch, core.Delivery{Message: &core.Message{ID: core.RecordID(id + 1), Account: account}})
 	}
-	for name, r := range map[string]route{"one": {{a, 1}}, "two": {{a, 1}, {b, 1}}} {
-		total := 0
-		for _, part := range r.split(batch) {
-			total += len(part)
+	return batch
+}
+
+// A message keeps its way as long as the route stays, and what has come to the new version stays with it
+// while its share grows.
+func TestRouteSharesByMessage(t *testing.T) {
+	a, b := &generation{version: "a"}, &generation{version: "b"}
+	before := map[core.RecordID]bool{}
+	for _, share := range []float64{0, 1, 5, 25, 50, 100} {
+		r := newRoute(core.Arrangement{Share: share}, a, b)
+		active, beside := r.split(messages(10_000, 1))
+		if len(active)+len(beside) != 10_000 {
+			t.Fatalf("%v %%: %d + %d of 10,000", share, len(active), len(beside))
 		}
-		if total != len(batch) || len(r.split(batch)) != len(r) {
-			t.Errorf("%s: %d parts with %d deliveries", name, len(r.split(batch)), total)
+		if got := float64(len(beside)) / 100; got < share*0.7-0.3 || got > share*1.3+0.3 {
+			t.Errorf("%v %%: it got %v %%", share, got)
+		}
+		now := map[core.RecordID]bool{}
+		for _, d := range beside {
+			now[d.Message.ID] = true
+		}
+		for id := range before {
+			if !now[id] {
+				t.Fatalf("message %d went back when the share grew to %v %%", id, share)
+			}
+		}
+		before = now
+	}
+}
+
+// By account, all messages of one have one version.
+func TestRouteSharesByAccount(t *testing.T) {
+	r := newRoute(core.Arrangement{Share: 50, By: core.ByAccount}, &generation{}, &generation{})
+	moved := 0
+	for account := range core.AccountID(200) {
+		active, beside := r.split(messages(20, account))
+		if len(active) > 0 && len(beside) > 0 {
+			t.Fatalf("account %d sees two versions", account)
+		}
+		if len(beside) > 0 {
+			moved++
+		}
+	}
+	if moved < 60 || moved > 140 {
+		t.Errorf("%d of 200 accounts have the new version at 50 %%", moved)
+	}
+}
+
+func TestRouteForNamedAccounts(t *testing.T) {
+	r := newRoute(core.Arrangement{Share: 100, Accounts: []core.AccountID{7}}, &generation{}, &generation{})
+	for account, want := range map[core.AccountID]int{7: 20, 8: 0} {
+		if _, beside := r.split(messages(20, account)); len(beside) != want {
+			t.Errorf("account %d: %d of 20 beside, want %d", account, len(beside), want)
 		}
 	}
 }
 
-func TestEmptyRoutes(t *testing.T) {
-	if (route{}).pick(1) != nil || (route{}).main() != nil || (route{{&generation{}, 0}, {&generation{}, 0}}).pick(1) != nil {
-		t.Error("a route without weight has a generation")
+func TestRouteGivesAShadowNothing(t *testing.T) {
+	for name, r := range map[string]*route{
+		"shadow": newRoute(core.Arrangement{Share: 100, Shadow: true}, &generation{}, &generation{}),
+		"alone":  newRoute(core.Arrangement{Share: 100}, &generation{}, nil),
+		"warm":   newRoute(core.Arrangement{}, &generation{}, &generation{}),
+	} {
+		if active, beside := r.split(messages(20, 1)); len(active) != 20 || len(beside) != 0 {
+			t.Errorf("%s: %d and %d", name, len(active), len(beside))
+		}
 	}
 }

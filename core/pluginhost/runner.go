@@ -27,6 +27,7 @@ const drainOutput = 250 * time.Millisecond
 type runner struct {
 	path      string
 	socketDir string
+	plaintext bool // it may do without mutual TLS
 	cmd       *exec.Cmd
 	stderr    func(io.Reader) // reads the standard error
 	onStart   func(pid int)   // is called before anything else is done with the process
@@ -155,7 +156,7 @@ func (r *runner) readStdout(stdout io.Reader) {
 			return
 		}
 		found = true
-		if err := h.check(r.socketDir); err != nil {
+		if err := h.check(r.socketDir, r.plaintext); err != nil {
 			r.refuse(err)
 			return
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -24,8 +23,9 @@ func (g *generation) run(ctx context.Context) {
 			g.setState(core.GenerationStopped)
 			return
 		}
+		g.meter.crash()
 		wait, again := history.add(outcome.crash)
-		if permanent(outcome.err) {
+		if permanent(outcome.err) || !g.deserves() {
 			g.fail(outcome.err)
 			return
 		}
@@ -42,6 +42,13 @@ func (g *generation) run(ctx context.Context) {
 		g.restarts++
 		g.mu.Unlock()
 	}
+}
+
+// deserves says whether the generation is started again after a crash: not before it was the active one.
+func (g *generation) deserves() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.proven
 }
 
 func (g *generation) settle() { g.settleOnce.Do(func() { close(g.settled) }) }
@@ -69,14 +76,16 @@ func (g *generation) once(ctx context.Context) ending {
 
 // bringUp starts a process and asks who it is. On failure no process is left.
 func (g *generation) bringUp(ctx context.Context) (*process, *description, error) {
-	if err := g.verify(); err != nil {
+	path, err := g.host.options.Catalog.Stage(g.source)
+	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Start)
 	defer cancel()
 	p, err := launch{
-		plugin: g.plugin.name, path: g.path, runtime: g.host.runtime, env: g.host.options.Env,
+		plugin: g.plugin.name, path: path, runtime: g.host.runtime, env: g.host.options.Env,
 		timing: g.host.options.Timing, stderr: g.stderr, log: g.log,
+		plaintext: g.source.Plaintext, allowed: g.host.options.Plaintext, sandbox: g.host.options.Sandbox,
 	}.start(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -95,32 +104,6 @@ func (g *generation) bringUp(ctx context.Context) (*process, *description, error
 	return p, about, nil
 }
 
-// verify takes the checksum of the executable; a version never changes once it has been started. A file
-// that looks untouched is not read again, so that a restart is quick.
-func (g *generation) verify() error {
-	info, err := os.Stat(g.path)
-	if err != nil {
-		return missingFile(g.path, err)
-	}
-	if old := g.verified; old != nil && os.SameFile(old, info) && old.Size() == info.Size() && old.ModTime().Equal(info.ModTime()) {
-		return nil
-	}
-	sum, err := checksum(g.path)
-	if err != nil {
-		return missingFile(g.path, err)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.checksum != "" && g.checksum != sum {
-		return &startError{
-			what: "changed file", expected: "sha256 " + g.checksum + ", as it was first started",
-			found: "sha256 " + sum, remedy: "install the new build as a new version and restart the gateway",
-		}
-	}
-	g.checksum, g.verified = sum, info
-	return nil
-}
-
 // attend serves a ready process until it ends, and returns why. It ends the process when ctx ends or
 // when the process no longer answers.
 func (g *generation) attend(ctx context.Context, p *process, about *description) error {
@@ -130,6 +113,7 @@ func (g *generation) attend(ctx context.Context, p *process, about *description)
 	var work sync.WaitGroup
 	work.Go(func() { g.watchHealth(life, p, hung) })
 	work.Go(func() { g.keepConfigured(life, p) })
+	work.Go(func() { g.examine(life, p) })
 	if about.capabilities.GetReceive() {
 		work.Go(func() { g.receive(life, p) })
 	}
@@ -151,27 +135,32 @@ func (g *generation) attend(ctx context.Context, p *process, about *description)
 	return err
 }
 
-// ready makes p the generation's process; if the route has the generation, calls begin.
+// ready makes p the generation's process. If a route has the generation, calls begin.
 func (g *generation) ready(p *process, about *description) {
+	exclusive := about.capabilities.GetExclusiveSession() || g.plugin.holdsSession(g)
 	g.mu.Lock()
 	g.process, g.about, g.startedAt = p, about, p.started
 	g.pid = p.runner.pid
 	g.bindings, g.health = map[core.ConnectorID]*binding{}, nil
+	g.exam = exam{waiting: "its connectors are being configured"}
+	g.parked = exclusive && g.role != core.GenerationActive
+	role := g.role
 	g.mu.Unlock()
-	g.setState(core.GenerationReady)
+	g.setState(role)
 	g.log.Info("plugin ready", "pid", p.runner.pid, "took", time.Since(p.started))
-	for _, s := range *g.plugin.route.Load() {
-		if s.generation == g {
-			g.activate()
-		}
-	}
+}
+
+// holdsSession says whether a generation other than g is active and holds a session that only one may hold.
+func (p *plugin) holdsSession(g *generation) bool {
+	active := p.route.Load().active
+	return active != nil && active != g && active.exclusive()
 }
 
 // gone takes the process away from callers.
 func (g *generation) gone() {
 	g.mu.Lock()
 	g.process, g.pid = nil, 0
-	if g.state == core.GenerationActive {
+	if g.servesLocked() {
 		g.state = core.GenerationStarting
 	}
 	g.mu.Unlock()
@@ -204,18 +193,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // retire ends the generation: it takes no more calls, what is in flight has time to finish, the plugin
 // drains, the process ends. It returns when the process is gone, and an error if attempts were cut
-// off.
+// off. Whoever comes second waits for the first.
 func (g *generation) retire(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Drain)
-	defer cancel()
-	p, idle := g.refuse()
-	var err error
-	if p != nil {
-		err = g.drain(ctx, p, idle)
-	}
-	g.cancel()
-	<-g.done
-	return err
+	g.retireOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Drain)
+		defer cancel()
+		p, idle := g.refuse()
+		if p != nil {
+			g.cutOff = g.drain(ctx, p, idle)
+		}
+		g.cancel()
+		<-g.done
+	})
+	return g.cutOff
 }
 
 // refuse lets no more calls begin. It returns the process, nil if there is none, and a channel that is
@@ -228,7 +218,7 @@ func (g *generation) refuse() (*process, <-chan struct{}) {
 		g.state = core.GenerationDraining
 	}
 	g.retired = true
-	g.wakeIdle()
+	g.wakeLocked()
 	p := g.process
 	g.mu.Unlock()
 	g.host.notify()

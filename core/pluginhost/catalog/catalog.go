@@ -123,19 +123,23 @@ func prepareStore(store string) error {
 			Found: "that " + store + " is mounted noexec", Remedy: "put the store elsewhere", Permanent: true,
 		}
 	}
-	sweep(store, filepath.Join("*", ".tmp-*"))
-	return nil
+	checksums, err := folders(store)
+	for _, checksum := range checksums {
+		sweep(filepath.Join(store, checksum))
+	}
+	return err
 }
 
 // abandoned is after how long a temporary file is taken for one that a crash has left.
 const abandoned = time.Hour
 
-// sweep removes what crashes have left.
-func sweep(dir, pattern string) {
-	left, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is sound
-	for _, path := range left {
-		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > abandoned {
-			os.RemoveAll(path)
+// sweep removes what crashes have left in a folder.
+func sweep(folder string) {
+	entries, _ := os.ReadDir(folder) // whoever uses the folder next says what is wrong with it
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && strings.HasPrefix(e.Name(), ".tmp-") && time.Since(info.ModTime()) > abandoned {
+			os.RemoveAll(filepath.Join(folder, e.Name()))
 		}
 	}
 }
@@ -197,7 +201,9 @@ func folders(dir string) ([]string, error) {
 	return names, nil
 }
 
-func temporary(file string) bool { return strings.HasPrefix(file, ".") || strings.HasSuffix(file, ".tmp") }
+func temporary(file string) bool {
+	return strings.HasPrefix(file, ".") || strings.HasSuffix(file, ".tmp")
+}
 
 // inspect finds what can be known of an installed version without starting it.
 func (c *Catalog) inspect(folder, plugin, version string, before map[string]measurement) Version {

@@ -48,7 +48,7 @@ func missingFile(path string, err error) *Fault {
 func notAFile(path string, mode fs.FileMode) *Fault {
 	return &Fault{
 		What: "not a file", Expected: "the file " + path, Found: modeName(mode),
-		Remedy: "install the plugin there", Permanent: true,
+		Remedy: "put a file of its own there", Permanent: true,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -109,14 +110,26 @@ func asFault(path string, err error) *Fault {
 }
 
 // writeFile writes a new file and returns when its content will survive a crash.
-func writeFile(path string, mode fs.FileMode, r io.Reader, limit int64) (checksum string, err error) {
+func writeFile(path string, mode fs.FileMode, r io.Reader, limit int64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", err
+		return err
 	}
-	checksum, err = copyBounded(f, r, path, limit)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	return checksum, err
+	_, err = copyBounded(f, r, filepath.Base(path), limit)
+	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+}
+
+// remove deletes a file or an empty folder of ours that is in nobody's way if it stays.
+func remove(path string) { _ = os.Remove(path) }
+
+// syncFile makes the content of a file survive a crash.
+func syncFile(path string) error {
+	f, _, err := openFile(path, noLink)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // syncFolder makes the names in a folder survive a crash.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -71,8 +72,12 @@ func script(head []byte) *Fault {
 	return nil
 }
 
-// envProgram is the program among the arguments of env(1).
+// envProgram is the program among the arguments of env(1). Linux gives it all of them as one, which it splits
+// only after -S.
 func envProgram(words []string) string {
+	if runtime.GOOS == "linux" && len(words) > 0 && !strings.HasPrefix(words[0], "-S") {
+		return strings.Join(words, " ")
+	}
 	for _, w := range words {
 		if w = strings.TrimPrefix(w, "-S"); w != "" && !strings.HasPrefix(w, "-") && !strings.Contains(w, "=") {
 			return w
@@ -113,7 +118,6 @@ func elfFile(r io.ReaderAt, size int64) *Fault {
 	if err != nil {
 		return wrongFormat("a damaged or incomplete ELF file: "+err.Error(), err)
 	}
-	defer f.Close()
 	want, known := machines()[runtime.GOARCH]
 	switch {
 	case runtime.GOOS != "linux":
@@ -171,28 +175,21 @@ func machoFile(r io.ReaderAt) *Fault {
 	switch {
 	case err != nil:
 		return wrongFormat("a damaged Mach-O file: "+err.Error(), err)
-	case runtime.GOOS != "darwin":
+	case runtime.GOOS != "darwin" || !slices.Contains(cpus, runtime.GOARCH):
 		return wrongFormat("a Mach-O file for "+strings.Join(cpus, " and "), nil)
 	}
-	for _, cpu := range cpus {
-		if cpu == runtime.GOARCH {
-			return nil
-		}
-	}
-	return wrongFormat("a Mach-O file for "+strings.Join(cpus, " and "), nil)
+	return nil
 }
 
 // machoCPUs are the architectures in a Mach-O file, as GOARCH where Go has a name for them.
 func machoCPUs(r io.ReaderAt) ([]string, error) {
 	if f, err := macho.NewFile(r); err == nil {
-		defer f.Close()
 		return []string{machoCPU(f.Cpu)}, nil
 	}
 	f, err := macho.NewFatFile(r)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	cpus := make([]string, len(f.Arches))
 	for i, a := range f.Arches {
 		cpus[i] = machoCPU(a.Cpu)

@@ -33,7 +33,7 @@ type InstallOptions struct {
 // other bytes.
 func Install(dir, source string, o InstallOptions) (Version, error) {
 	o.MaxBytes = cmp.Or(o.MaxBytes, maxExecutable)
-	p, err := openParcel(source, &o)
+	p, err := openParcel(source, o)
 	if err != nil {
 		return Version{}, fmt.Errorf("install %s: %w", source, err)
 	}
@@ -46,7 +46,7 @@ func Install(dir, source string, o InstallOptions) (Version, error) {
 }
 
 // openParcel finds out what the source is.
-func openParcel(source string, o *InstallOptions) (parcel, error) {
+func openParcel(source string, o InstallOptions) (parcel, error) {
 	info, err := os.Stat(source)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func openParcel(source string, o *InstallOptions) (parcel, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &loose{folder: source, files: m.files(source)}, nil
+		return looseFolder(source, m), nil
 	}
 	f, _, err := openFile(source, anyway)
 	if err != nil {
@@ -72,22 +72,29 @@ func openParcel(source string, o *InstallOptions) (parcel, error) {
 		return p, nil
 	}
 	defer f.Close()
-	return bare(source, r, o)
+	l, err := bare(source, r, o)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // bare makes a parcel of an executable without a manifest.
-func bare(source string, r io.Reader, o *InstallOptions) (parcel, error) {
+func bare(source string, r io.Reader, o InstallOptions) (*loose, error) {
 	m := o.Manifest
 	if m.Name == "" || m.Version == "" {
 		return nil, errors.New("the source is neither a folder nor an archive that `pigeonry plugin pack` made; to install it as an executable, give its name and version")
 	}
-	m.Executable = filepath.Base(source)
-	checksum, err := copyBounded(io.Discard, r, "executable", o.MaxBytes)
+	m.Executable = m.Name
+	path, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return nil, err
 	}
-	m.SHA256 = checksum
-	return &loose{folder: filepath.Dir(source), files: []string{ManifestFile, m.Executable}, manifest: m.Encode()}, nil
+	m.SHA256, err = copyBounded(io.Discard, r, "executable", o.MaxBytes)
+	if err != nil {
+		return nil, err
+	}
+	return &loose{files: []looseFile{{name: ManifestFile, text: m.Encode()}, {name: m.Executable, path: path}}}, nil
 }
 
 // install takes a parcel in.
@@ -105,7 +112,7 @@ func install(dir, source string, p parcel, o InstallOptions) (Version, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // plugins are no secret
 		return Version{}, err
 	}
-	sweep(parent, ".tmp-*")
+	sweep(parent)
 	temporary, err := os.MkdirTemp(parent, ".tmp-"+m.Version+"-")
 	if err != nil {
 		return Version{}, err
@@ -136,7 +143,7 @@ func firstManifest(source string, p parcel) (Manifest, []byte, error) {
 
 // unpack writes what the manifest names into a folder.
 func unpack(folder string, p parcel, m Manifest, text []byte, limit int64) error {
-	if _, err := writeFile(filepath.Join(folder, ManifestFile), 0o644, bytes.NewReader(text), maxManifest); err != nil {
+	if err := writeFile(filepath.Join(folder, ManifestFile), 0o644, bytes.NewReader(text), maxManifest); err != nil {
 		return err
 	}
 	for {
@@ -154,7 +161,7 @@ func unpack(folder string, p parcel, m Manifest, text []byte, limit int64) error
 		case !slices.Contains(m.signatures(), file):
 			continue
 		}
-		if _, err := writeFile(filepath.Join(folder, file), mode, r, bound); err != nil {
+		if err := writeFile(filepath.Join(folder, file), mode, r, bound); err != nil {
 			return err
 		}
 	}

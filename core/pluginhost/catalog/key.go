@@ -59,7 +59,8 @@ func parsePEMKey(text string) (Key, error) {
 	if !ok {
 		return Key{}, fmt.Errorf("a public key is %T; only Ed25519 keys are possible, as `openssl genpkey -algorithm ed25519` makes them", parsed)
 	}
-	return Key{id: fmt.Sprintf("SHA256:%.16x", sha256.Sum256(block.Bytes)), public: public}, nil
+	sum := sha256.Sum256(block.Bytes)
+	return Key{id: fmt.Sprintf("SHA256:%x", sum[:8]), public: public}, nil
 }
 
 // verifyRaw checks a bare Ed25519 signature. cosign signs the SHA-512 of a blob (Ed25519ph) since 2.4; openssl

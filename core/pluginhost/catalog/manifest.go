@@ -114,7 +114,7 @@ func manifestIn(folder string) (m Manifest, text []byte, found bool, fault *Faul
 	m, err = parseManifest(text, path, whole)
 	if err != nil {
 		return Manifest{}, nil, false, &Fault{
-			What: "invalid manifest", Expected: "a " + ManifestFile + " without faults", Found: err.Error(),
+			What: "invalid manifest", Expected: "a " + ManifestFile + " without faults", Found: strings.Join(strings.Split(err.Error(), "\n"), "; "),
 			Remedy: "mend the file", Permanent: true, Cause: err,
 		}
 	}

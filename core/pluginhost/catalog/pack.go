@@ -69,7 +69,7 @@ func complete(folder string, m Manifest) (Manifest, error) {
 	if m.Executable == "" {
 		m.Executable = m.Name
 	}
-	if !isPlain(m.Executable) {
+	if !isExecutableName(m.Executable) {
 		return Manifest{}, fmt.Errorf("the executable cannot be called %q; name a file of the folder, without blanks", m.Executable)
 	}
 	measured, fault := measureFile(filepath.Join(folder, m.Executable), noLink, measurement{})
@@ -133,7 +133,7 @@ func writeArchive(path, folder string, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // gone already if all went well
+	defer remove(f.Name()) // gone already if all went well
 	defer f.Close()
 	if err := archive(f, folder, m); err != nil {
 		return err
@@ -182,31 +182,46 @@ type parcel interface {
 	io.Closer
 }
 
-// loose is a version whose files lie in a folder.
+// loose is a version whose files lie in folders.
 type loose struct {
-	folder   string
-	files    []string
-	manifest []byte   // in the place of the file, if it is not nil
-	open     *os.File // the latest
+	files []looseFile
+	open  *os.File // the latest
+}
+
+// looseFile is a file as it will be installed.
+type looseFile struct {
+	name string
+	path string // where it is now; empty: nowhere but here
+	text []byte
+}
+
+// looseFolder is the parcel of a packed folder.
+func looseFolder(folder string, m Manifest) *loose {
+	l := &loose{}
+	for _, file := range m.files(folder) {
+		l.files = append(l.files, looseFile{name: file, path: filepath.Join(folder, file)})
+	}
+	return l
 }
 
 func (l *loose) next() (string, io.Reader, error) {
-	l.Close()
+	if err := l.Close(); err != nil {
+		return "", nil, err
+	}
 	if len(l.files) == 0 {
 		return "", nil, io.EOF
 	}
 	file := l.files[0]
 	l.files = l.files[1:]
-	if file == ManifestFile && l.manifest != nil {
-		return file, bytes.NewReader(l.manifest), nil
+	if file.path == "" {
+		return file.name, bytes.NewReader(file.text), nil
 	}
-	path := filepath.Join(l.folder, file)
-	f, _, err := openFile(path, noLink)
+	f, _, err := openFile(file.path, noLink)
 	if err != nil {
-		return "", nil, asFault(path, err)
+		return "", nil, asFault(file.path, err)
 	}
 	l.open = f
-	return file, f, nil
+	return file.name, f, nil
 }
 
 // Close closes the file that is open.

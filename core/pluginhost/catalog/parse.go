@@ -43,7 +43,7 @@ func attributes(isDraft bool) map[string]attribute {
 		"name":       {true, text(func(m *Manifest) *string { return &m.Name }, ValidName, "use a–z, 0–9, - and _, at most 63 characters")},
 		"version":    {true, text(func(m *Manifest) *string { return &m.Version }, ValidVersion, `write a semantic version, such as "1.4.0"`)},
 		"sha256":     {!isDraft, text(func(m *Manifest) *string { return &m.SHA256 }, digest.MatchString, "write the 64 digits that sha256sum prints, in small letters")},
-		"executable": {false, text(func(m *Manifest) *string { return &m.Executable }, isPlain, "name a file beside plugin.hcl, without a folder")},
+		"executable": {false, text(func(m *Manifest) *string { return &m.Executable }, isExecutableName, "name a file beside plugin.hcl, without a folder")},
 		"signature":  {false, text(func(m *Manifest) *string { return &m.Signature }, isPlain, "name a file beside plugin.hcl, without a folder")},
 		"channels":   {false, (*manifestParser).channels},
 		"plaintext":  {false, (*manifestParser).plaintext},
@@ -51,6 +51,9 @@ func attributes(isDraft bool) map[string]attribute {
 }
 
 func isPlain(s string) bool { return plainFile.MatchString(s) && s != ManifestFile }
+
+// isExecutableName keeps the executable apart from the manifest and its signatures.
+func isExecutableName(s string) bool { return isPlain(s) && !strings.HasPrefix(s, ManifestFile) }
 
 // parseManifest reads the text of a manifest; file is its name in faults.
 func parseManifest(source []byte, file string, isDraft bool) (Manifest, error) {
@@ -75,9 +78,13 @@ func parseManifest(source []byte, file string, isDraft bool) (Manifest, error) {
 // body reads the attributes; complete says that nothing was lost in a syntax error.
 func (p *manifestParser) body(body *hclsyntax.Body, known map[string]attribute, complete bool) {
 	for key, a := range body.Attributes {
-		if kind, ok := known[key]; ok {
+		kind, ok := known[key]
+		switch {
+		case ok && complete:
 			kind.set(p, a.Expr)
 			continue
+		case ok:
+			continue // its value may be what the parser made of an error
 		}
 		p.fault(a.NameRange.Start, fmt.Sprintf("unknown key %q — %s", key, didYouMean(key, known)))
 	}
@@ -191,7 +198,7 @@ func (p *manifestParser) report(diagnostics hcl.Diagnostics) {
 			at = d.Subject.Start
 		}
 		summary := strings.ToLower(d.Summary[:min(1, len(d.Summary))]) + d.Summary[min(1, len(d.Summary)):]
-		p.fault(at, summary+" — "+d.Detail)
+		p.fault(at, strings.ReplaceAll(summary+" — "+d.Detail, "\n", " "))
 	}
 }
 

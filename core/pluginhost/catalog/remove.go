@@ -35,7 +35,7 @@ func (c *Catalog) Remove(plugin, version, checksum string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the stored plugin %s %s: %w", plugin, version, err)
 	}
-	os.Remove(filepath.Dir(path)) // stays while another plugin has the same bytes
+	remove(filepath.Dir(path)) // stays while another plugin has the same bytes
 	return nil
 }
 

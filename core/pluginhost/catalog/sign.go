@@ -134,7 +134,7 @@ func GenerateKey(path, password string) (Key, error) {
 		text []byte
 	}{{path, 0o600, secretText}, {path + ".pub", 0o644, publicText}} {
 		line := strings.NewReader(strings.TrimSpace(string(f.text)) + "\n")
-		if _, err := writeFile(f.path, f.mode, line, maxManifest); err != nil {
+		if err := writeFile(f.path, f.mode, line, maxManifest); err != nil {
 			return Key{}, fmt.Errorf("write a key: %w", err)
 		}
 	}
@@ -144,12 +144,12 @@ func GenerateKey(path, password string) (Key, error) {
 // replaceFile puts a small file in the place of another, whole or not at all.
 func replaceFile(path string, content []byte) error {
 	temporary := fmt.Sprintf("%s.%d.tmp", path, time.Now().UnixNano())
-	if _, err := writeFile(temporary, 0o644, bytes.NewReader(content), int64(len(content))); err != nil {
-		os.Remove(temporary)
+	if err := writeFile(temporary, 0o644, bytes.NewReader(content), int64(len(content))); err != nil {
+		remove(temporary)
 		return err
 	}
 	if err := os.Rename(temporary, path); err != nil {
-		os.Remove(temporary)
+		remove(temporary)
 		return err
 	}
 	return syncFolder(filepath.Dir(path))

@@ -94,35 +94,42 @@ func (c *Catalog) copy(v Version, path string) error {
 		return err
 	}
 	if err := errors.Join(os.Rename(temporary, path), syncFolder(folder), syncFolder(c.store)); err != nil {
-		os.Remove(temporary)
+		remove(temporary)
 		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
 	}
-	// Another process that is just being started may have inherited the file, open for writing, and as long as it
-	// has, nobody can execute it (https://github.com/golang/go/issues/22315). It lets go when it executes, and
-	// that it has done once this lock is free.
-	syscall.ForkLock.Lock()
-	syscall.ForkLock.Unlock() //nolint:staticcheck // an empty section: having had the lock is the point
 	return nil
 }
 
 // storeFile copies the source into a temporary file of the folder if its checksum is right and this machine can
 // execute it.
 func storeFile(folder string, source io.Reader, checksum string) (string, error) {
-	f, err := os.CreateTemp(folder, ".tmp-")
-	if err != nil {
-		return "", fmt.Errorf("store a plugin: %w", err)
-	}
-	defer f.Close()
-	found, err := copyBounded(f, source, "executable", maxExecutable)
+	path, found, err := writeCopy(folder, source)
 	if err == nil && found != checksum {
 		err = wrongChecksum(checksum, found)
 	}
 	if err == nil {
-		err = errors.Join(f.Chmod(storedMode), f.Sync(), f.Close(), executableHere(f.Name()))
+		err = executableHere(path)
+	}
+	if err == nil {
+		err = syncFile(path)
 	}
 	if err != nil {
-		os.Remove(f.Name())
+		remove(path)
 		return "", err
 	}
-	return f.Name(), nil
+	return path, nil
+}
+
+// writeCopy writes a temporary file while this program starts no process. One that was being started would inherit
+// the file, open for writing, and until it has closed it nobody could execute the copy
+// (https://github.com/golang/go/issues/22315).
+func writeCopy(folder string, source io.Reader) (path, checksum string, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.CreateTemp(folder, ".tmp-")
+	if err != nil {
+		return "", "", fmt.Errorf("store a plugin: %w", err)
+	}
+	checksum, err = copyBounded(f, source, "executable", maxExecutable)
+	return f.Name(), checksum, errors.Join(err, f.Chmod(storedMode), f.Close())
 }

@@ -1,0 +1,80 @@
+package pluginhost
+
+import (
+	"sync"
+	"time"
+
+	"github.com/pigeonry/pigeonry/core"
+)
+
+// meter counts what a generation does, so that two versions can be compared.
+type meter struct {
+	mu      sync.Mutex
+	figures core.VersionFigures
+	open    map[*call]time.Time // calls that have attempts without a result, by their start
+}
+
+// begin notes a call.
+func (m *meter) begin(c *call) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.open == nil {
+		m.open = map[*call]time.Time{}
+	}
+	m.open[c] = c.started
+}
+
+// end notes that a call has a result for every attempt.
+func (m *meter) end(c *call) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.open, c)
+}
+
+// observe counts results that took so long by the gateway's own clock: a plugin's word is no measure of itself.
+func (m *meter) observe(results []core.Result, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := &m.figures
+	for i := range results {
+		r := &results[i]
+		f.Latency.Observe(took)
+		switch {
+		case r.Outcome == core.OutcomeAccepted:
+			f.Accepted++
+		case r.Outcome == core.OutcomeThrottled:
+			f.Throttled++
+		case r.Outcome == core.OutcomeUncertain:
+			f.Uncertain++
+		case r.Error != nil && r.Error.Fault == core.FaultMessage:
+			f.Refused++
+		default:
+			f.Failed++
+		}
+	}
+}
+
+// disagree counts attempts that the generation surely did not send and another one then did.
+func (m *meter) disagree(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.figures.Disagreed += n
+}
+
+// crash counts an end of the process that nobody wanted.
+func (m *meter) crash() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.figures.Crashes++
+}
+
+// read returns the figures, with how long the oldest attempt has been without a result.
+func (m *meter) read() core.VersionFigures {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.figures.Since(core.VersionFigures{}) // a copy
+	for _, started := range m.open {
+		f.Stalled = max(f.Stalled, time.Since(started))
+	}
+	return f
+}

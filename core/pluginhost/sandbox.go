@@ -1,0 +1,71 @@
+package pluginhost
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// confinement is a sandbox made ready for one process.
+type confinement struct {
+	sandbox Sandbox
+	group   *cgroup // nil: the host has none for us
+	uid     int     // -1: the gateway's own
+	gid     int
+}
+
+// confine makes the sandbox ready for a process that cmd will start. What the host cannot bound is bounded as
+// far as it can be; a user that there is not, or that the gateway may not become, is an error.
+func (s Sandbox) confine(cmd *exec.Cmd) (*confinement, error) {
+	c := &confinement{sandbox: s, uid: -1}
+	if err := c.become(cmd.SysProcAttr); err != nil {
+		return nil, err
+	}
+	c.group = newCgroup(s)
+	c.group.enter(cmd.SysProcAttr)
+	return c, nil
+}
+
+// become has the process run as the sandbox's user.
+func (c *confinement) become(attributes *syscall.SysProcAttr) error {
+	if c.sandbox.User == "" {
+		return nil
+	}
+	refuse := func(found string, cause error) error {
+		return &startError{
+			what: "user of the sandbox", expected: fmt.Sprintf("the user %q, and a gateway that may become it", c.sandbox.User),
+			found: found, remedy: "create the user and run the gateway as root, or leave out plugins.sandbox.user", permanent: true, cause: cause,
+		}
+	}
+	u, err := user.Lookup(c.sandbox.User)
+	if err != nil {
+		return refuse("no such user", err)
+	}
+	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+	if uidErr != nil || gidErr != nil {
+		return refuse("a user without a number", nil)
+	}
+	if os.Geteuid() != 0 && uint64(os.Geteuid()) != uid {
+		return refuse(fmt.Sprintf("a gateway that runs as user number %d", os.Geteuid()), nil)
+	}
+	c.uid, c.gid = int(uid), int(gid)
+	attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return nil
+}
+
+// open lets the process into the folder of its socket.
+func (c *confinement) open(folders ...string) error {
+	if c.uid < 0 {
+		return nil
+	}
+	for _, folder := range folders {
+		if err := os.Chown(folder, c.uid, c.gid); err != nil {
+			return fmt.Errorf("give the socket's folder to the user of the sandbox: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package pluginhost
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// limit bounds a process that has just been started. What a cgroup bounds needs no second bound.
+func (c *confinement) limit(pid int) error {
+	limits := map[int]uint64{unix.RLIMIT_NOFILE: c.sandbox.Files, unix.RLIMIT_NPROC: c.sandbox.Processes}
+	if c.group == nil {
+		// Not RLIMIT_AS: languages with a collector reserve far more than they use.
+		limits[unix.RLIMIT_DATA] = uint64(max(0, c.sandbox.Memory))
+	}
+	var errs []error
+	for resource, value := range limits {
+		if value == 0 {
+			continue
+		}
+		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("limit a process: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// cgroup is a control group (cgroups(7), version 2) of one process and its descendants.
+type cgroup struct {
+	path   string
+	folder *os.File
+}
+
+// newCgroup makes a group beside the gateway's own, nil if the host does not let us or there is nothing to bound.
+func newCgroup(s Sandbox) *cgroup {
+	settings := map[string]string{}
+	if s.Memory > 0 {
+		settings["memory.max"] = strconv.FormatInt(s.Memory, 10)
+	}
+	if s.CPU > 0 {
+		const period = 100_000 // microseconds
+		settings["cpu.max"] = fmt.Sprintf("%d %d", int(s.CPU*period), period)
+	}
+	parent := cgroupParent()
+	if len(settings) == 0 || parent == "" {
+		return nil
+	}
+	path, err := os.MkdirTemp(parent, "pigeonry-plugin-")
+	if err != nil {
+		return nil
+	}
+	g := &cgroup{path: path}
+	for name, value := range settings {
+		if err := os.WriteFile(filepath.Join(path, name), []byte(value), 0o600); err != nil {
+			g.remove()
+			return nil
+		}
+	}
+	if g.folder, err = os.Open(path); err != nil {
+		g.remove()
+		return nil
+	}
+	return g
+}
+
+// cgroupParent is the group that holds the gateway's own: "" where there are none of version 2.
+func cgroupParent() string {
+	const root = "/sys/fs/cgroup"
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	own, ok := strings.CutPrefix(string(bytes.TrimSpace(text)), "0::")
+	if !ok {
+		return ""
+	}
+	return filepath.Join(root, filepath.Dir(own))
+}
+
+// enter has the process begin in the group.
+func (g *cgroup) enter(attributes *syscall.SysProcAttr) {
+	if g != nil {
+		attributes.UseCgroupFD, attributes.CgroupFD = true, int(g.folder.Fd())
+	}
+}
+
+// remove removes the group, whose processes have ended.
+func (g *cgroup) remove() {
+	if g == nil {
+		return
+	}
+	if g.folder != nil {
+		_ = g.folder.Close() // only read
+	}
+	_ = os.Remove(g.path) // one that is still busy stays empty behind
+}
+
+// residentMemory is how many bytes a process holds in memory (proc_pid_statm(5)), 0 if there is none.
+func residentMemory(pid int) int64 {
+	if pid == 0 {
+		return 0
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}

@@ -1,0 +1,266 @@
+package pluginhost_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/pluginhost"
+)
+
+// beside starts a host over version 1.0.0 of "good" and a version 2.0.0 that behaves as given, and arranges both.
+func beside(t *testing.T, behavior string, a core.Arrangement) *harness {
+	t.Helper()
+	dir := t.TempDir()
+	install(t, dir, "good", "1.0.0")
+	h := runIn(t, dir, nil)
+	h.connect("good")
+	installAs(t, dir, "good", "2.0.0", behavior)
+	if err := h.Rescan(); err != nil {
+		t.Fatal(err)
+	}
+	a.Active, a.Beside = "1.0.0", "2.0.0"
+	h.Arrange("good", a)
+	return h
+}
+
+// awaitReady returns when a version could carry messages.
+func (h *harness) awaitReady(version string) {
+	h.t.Helper()
+	h.await(version+" is ready", func() bool { return h.Standing("good", version).Ready })
+}
+
+// However often the versions change places under load, every message is sent and none is put off.
+func TestSwapUnderLoadLosesNothing(t *testing.T) {
+	h := beside(t, "new", core.Arrangement{})
+	const senders, swaps = 4, 20
+	var stop atomic.Bool
+	var work sync.WaitGroup
+	var sent [senders]int
+	for i := range senders {
+		work.Go(func() {
+			b := batch(slices.Repeat([]string{"accept"}, 20)...)
+			for !stop.Load() {
+				h.Deliver(t.Context(), "test/good", b, func(rs []core.Result) {
+					for _, r := range rs {
+						if r.Outcome != core.OutcomeAccepted {
+							t.Errorf("message %d: %s", r.Record, describeResult(r))
+						}
+					}
+					sent[i] += len(rs)
+				})
+			}
+		})
+	}
+	versions := []string{"1.0.0", "2.0.0"}
+	for i := range swaps {
+		active, next := versions[i%2], versions[(i+1)%2]
+		h.Arrange("good", core.Arrangement{Active: active, Beside: next})
+		h.awaitReady(next)
+		h.Arrange("good", core.Arrangement{Active: next})
+	}
+	stop.Store(true)
+	work.Wait()
+	for i, n := range sent {
+		if n == 0 || n%20 != 0 {
+			t.Errorf("sender %d has %d results", i, n)
+		}
+	}
+}
+
+// What a new version refuses is sent by the old one at once: a bad build costs no message, and the figures
+// tell it from recipients that both refuse.
+func TestWhatANewVersionRefusesTheOldOneSends(t *testing.T) {
+	h := beside(t, "refuses", core.Arrangement{Share: 100})
+	h.awaitReady("2.0.0")
+	for id, r := range h.deliver("good", batch(slices.Repeat([]string{"accept"}, 50)...)) {
+		if r.Outcome != core.OutcomeAccepted {
+			t.Errorf("message %d: %s", id, describeResult(r))
+		}
+	}
+	if f := h.Standing("good", "2.0.0").Figures; f.Failed != 50 || f.Disagreed != 50 {
+		t.Errorf("the new version: %+v", f)
+	}
+	if f := h.Standing("good", "1.0.0").Figures; f.Accepted != 50 {
+		t.Errorf("the old version: %+v", f)
+	}
+	if g := h.generation("good", "2.0.0"); g.State != core.GenerationCanary || g.Share != 100 {
+		t.Errorf("the new version is %s with %v %%", g.State, g.Share)
+	}
+}
+
+// A new version that crashes is not started again before it has proved itself, and what it had is uncertain;
+// all else goes on through the old one.
+func TestACrashOfANewVersionEndsIt(t *testing.T) {
+	h := beside(t, "crashes", core.Arrangement{Share: 100})
+	h.awaitReady("2.0.0")
+	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeUncertain {
+		t.Errorf("what it had: %s", describeResult(got))
+	}
+	h.await("it has failed", func() bool { return h.Standing("good", "2.0.0").State == core.GenerationFailed })
+	if s := h.Standing("good", "2.0.0"); s.Figures.Crashes != 1 || s.Figures.Uncertain != 1 || s.Problem == "" {
+		t.Errorf("standing: %+v", s)
+	}
+	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
+		t.Errorf("after it: %s", describeResult(got))
+	}
+}
+
+// A version that does not take what the active one took will never be ready, and says why.
+func TestANewVersionHasToTakeTheConfiguration(t *testing.T) {
+	h := beside(t, "picky", core.Arrangement{})
+	h.await("it has a problem", func() bool { return h.Standing("good", "2.0.0").Problem != "" })
+	wantText(t, "problem", h.Standing("good", "2.0.0").Problem, "connector test/good", "the port is not free")
+	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
+	h.await("it has ended", func() bool { return h.generation("good", "2.0.0").State == core.GenerationStopped })
+}
+
+// A version that is arranged before it is installed starts when it is.
+func TestAVersionThatComesLater(t *testing.T) {
+	dir := t.TempDir()
+	install(t, dir, "good", "1.0.0")
+	h := runIn(t, dir, nil)
+	h.connect("good")
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
+	wantText(t, "standing", h.Standing("good", "2.0.0").Waiting, "there is no ", "good/2.0.0")
+	installAs(t, dir, "good", "2.0.0", "new")
+	h.awaitReady("2.0.0") // the folder is watched
+}
+
+// Only versions that nobody uses are removed.
+func TestForget(t *testing.T) {
+	h := beside(t, "new", core.Arrangement{})
+	h.awaitReady("2.0.0")
+	for _, version := range []string{"1.0.0", "2.0.0"} {
+		if err := h.Forget("good", version); err == nil {
+			t.Errorf("%s was in use and removed", version)
+		}
+	}
+	h.Arrange("good", core.Arrangement{Active: "2.0.0"})
+	h.await("1.0.0 has ended", func() bool { return h.generation("good", "1.0.0").State == core.GenerationStopped })
+	if err := h.Forget("good", "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Installed(); len(got) != 1 || got[0].Version != "2.0.0" {
+		t.Errorf("installed: %+v", got)
+	}
+}
+
+// A shadow gets copies through the sandbox's configuration; its results and events count nowhere.
+func TestShadowDeliversNothing(t *testing.T) {
+	dir := t.TempDir()
+	install(t, dir, "good", "1.0.0")
+	h := runIn(t, dir, nil)
+	h.connect("good")
+	installAs(t, dir, "good", "2.0.0", "refuses")
+	if err := h.Rescan(); err != nil {
+		t.Fatal(err)
+	}
+	shadow := core.Arrangement{Active: "1.0.0", Beside: "2.0.0", Shadow: true}
+
+	h.Arrange("good", shadow)
+	h.await("a shadow without a sandbox is refused", func() bool {
+		return strings.Contains(h.Standing("good", "2.0.0").Problem, "shadow_config")
+	})
+
+	c := connector("good", 2, `{}`)
+	c.Shadow = []byte(`{"emit": 1}`)
+	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
+	h.Configure(t.Context(), []pluginhost.ConnectorConfig{c})
+	h.Arrange("good", shadow)
+	h.awaitReady("2.0.0")
+	for _, r := range h.deliver("good", batch("accept", "accept")) {
+		if r.Outcome != core.OutcomeAccepted {
+			t.Errorf("message %d: %s", r.Record, describeResult(r))
+		}
+	}
+	h.await("the copies were compared", func() bool { return h.Standing("good", "2.0.0").Figures.Disagreed == 2 })
+
+	// Made the real thing, it is another process: one that knows the sandbox never carries messages.
+	pid := h.generation("good", "2.0.0").PID
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
+	h.awaitReady("2.0.0")
+	if h.generation("good", "2.0.0").PID == pid {
+		t.Error("the shadow's process stays")
+	}
+}
+
+// exclusive starts a host over two versions of which only one may hold the session.
+func exclusive(t *testing.T, second string) (h *harness, session string) {
+	t.Helper()
+	dir := t.TempDir()
+	session = filepath.Join(t.TempDir(), "session")
+	installAs(t, dir, "good", "1.0.0", "exclusive")
+	h = runIn(t, dir, nil)
+	h.Configure(t.Context(), []pluginhost.ConnectorConfig{connector("good", 1, `{"session": "`+session+`"}`)})
+	h.await("the first holds the session", func() bool { return h.Ready("test/good") })
+	installAs(t, dir, "good", "2.0.0", second)
+	if err := h.Rescan(); err != nil {
+		t.Fatal(err)
+	}
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
+	h.awaitReady("2.0.0")
+	return h, session
+}
+
+// A session that only one may hold is handed over: what is sent meanwhile waits, and the gap is told.
+func TestExclusiveSessionIsHandedOver(t *testing.T) {
+	h, session := exclusive(t, "exclusive")
+	for swap := range 4 {
+		from, to := "1.0.0", "2.0.0"
+		if swap%2 == 1 {
+			from, to = to, from
+		}
+		var work sync.WaitGroup
+		for range 4 {
+			work.Go(func() {
+				for range 20 {
+					h.Deliver(t.Context(), "test/good", batch("accept"), func(rs []core.Result) {
+						if rs[0].Outcome != core.OutcomeAccepted {
+							t.Errorf("swap %d: %s", swap, describeResult(rs[0]))
+						}
+					})
+				}
+			})
+		}
+		h.Arrange("good", core.Arrangement{Active: to, Beside: from})
+		h.await(to+" holds the session", func() bool {
+			return h.Standing("good", to).Gap > 0 && h.generation("good", to).State == core.GenerationActive && h.Ready("test/good")
+		})
+		work.Wait()
+	}
+	if _, err := os.Stat(session); err != nil {
+		t.Errorf("nobody holds the session: %v", err)
+	}
+}
+
+// If the new version cannot take the session, the old one has it back.
+func TestHandOverThatFailsGoesBack(t *testing.T) {
+	h, _ := exclusive(t, "locked")
+	h.Arrange("good", core.Arrangement{Active: "2.0.0", Beside: "1.0.0"})
+	h.await("the hand-over has failed", func() bool { return h.Standing("good", "2.0.0").Problem != "" })
+	wantText(t, "problem", h.Standing("good", "2.0.0").Problem, "take over the session", "refuses a second session")
+	h.await("the old one carries on", func() bool { return h.Ready("test/good") })
+	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
+		t.Errorf("after the failure: %s", describeResult(got))
+	}
+	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
+	h.await("the new one has ended", func() bool { return h.generation("good", "2.0.0").State == core.GenerationStopped })
+}
+
+// A plugin that waits for a session that is handed over and does not come says so, and is not sent.
+func TestStandingOfWhatIsNotThere(t *testing.T) {
+	h := run(t, nil, "good")
+	h.connect("good")
+	if s := h.Standing("absent", "1.0.0"); s.Ready || s.Waiting == "" {
+		t.Errorf("an absent plugin: %+v", s)
+	}
+	if s := h.Standing("good", "9.0.0"); s.Ready || s.Waiting == "" {
+		t.Errorf("an absent version: %+v", s)
+	}
+}
