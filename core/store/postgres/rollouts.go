@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,36 +46,38 @@ func readReport(r *row) core.RolloutReport {
 	return p
 }
 
-// object is v as JSON text; NULL for a nil pointer. Its error is the first of several.
-func object[T any](v *T, err *error) *string {
-	if v == nil {
+// figuresJSON is what a version did as JSON text, NULL for nil.
+func figuresJSON(f *core.VersionFigures) *string {
+	if f == nil {
 		return nil
 	}
-	b, failed := json.Marshal(v)
-	if *err == nil {
-		*err = failed
+	b, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // whole numbers always have a JSON form
 	}
 	return new(string(b))
 }
 
 // Activate implements store.Rollouts.
 func (s *Store) Activate(ctx context.Context, plugin, version string) (string, error) {
-	var active string
+	const what = "activate a version of a plugin"
 	_, err := exec(ctx, s.pool, "INSERT INTO plugins (name, active_version) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", plugin, version)
-	if err == nil {
-		_, err = first(ctx, s.pool, func(r *row) { active = r.text() }, "SELECT active_version FROM plugins WHERE name = $1", plugin)
+	if err != nil {
+		return "", unknown(what, err)
 	}
-	return active, explain("activate a version of a plugin", err)
+	var active string
+	_, err = first(ctx, s.pool, func(r *row) { active = r.text() }, "SELECT active_version FROM plugins WHERE name = $1", plugin)
+	return active, explain(what, err)
 }
 
 // changeArgs are the parameters that a new rollout and a change of one have in common: $1 to $13 are the rollout, $14
 // to $21 the event, $22 is the active version.
 func changeArgs(r core.Rollout, e core.RolloutEvent, more ...any) ([]any, error) {
-	var err error
+	plan, err := json.Marshal(r.Plan)
 	args := []any{
-		r.Plugin, r.From, r.To, r.SHA256, object(&r.Plan, &err), string(r.State), r.Step, at(r.Since), r.Paused, orNull(r.Reason),
-		object(r.Baseline, &err), r.Actor, at(r.UpdatedAt),
-		at(e.At), string(e.State), e.Share, e.Paused, e.Actor, orNull(e.Reason), object(e.Old, &err), object(e.New, &err),
+		r.Plugin, r.From, r.To, r.SHA256, string(plan), string(r.State), r.Step, at(r.Since), r.Paused, orNull(r.Reason),
+		figuresJSON(r.Baseline), r.Actor, at(r.UpdatedAt),
+		at(e.At), string(e.State), e.Share, e.Paused, e.Actor, orNull(e.Reason), figuresJSON(e.Old), figuresJSON(e.New),
 		r.Active(),
 	}
 	return append(args, more...), err
@@ -106,7 +107,7 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.Rol
 	const what = "begin a rollout"
 	args, err := changeArgs(r, event, at(r.CreatedAt))
 	if err != nil {
-		return core.Rollout{}, err
+		return core.Rollout{}, explain(what, err)
 	}
 	var begun core.Rollout
 	found, err := first(ctx, s.pool, func(row *row) { begun = readRollout(row) }, beginRollout, args...)
@@ -114,7 +115,7 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.Rol
 		return core.Rollout{}, explain(what, s.whyNotBegun(ctx, r))
 	}
 	if err != nil {
-		return core.Rollout{}, explain(what, err)
+		return core.Rollout{}, unknown(what, err)
 	}
 	return begun, nil
 }
@@ -149,13 +150,16 @@ func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.R
 	const what = "advance a rollout"
 	args, err := changeArgs(r, event, r.ID, r.Revision)
 	if err != nil {
-		return false, err
+		return false, explain(what, err)
 	}
 	advanced, err := first(ctx, s.pool, func(*row) {}, advanceRollout, args...)
-	if err == nil && !advanced {
-		err = s.whyNotAdvanced(ctx, r)
+	if err != nil {
+		return false, unknown(what, err)
 	}
-	return advanced && err == nil, explain(what, err)
+	if !advanced {
+		return false, explain(what, s.whyNotAdvanced(ctx, r))
+	}
+	return true, nil
 }
 
 // whyNotAdvanced tells a rollout that somebody else has advanced, which is no error, from one that cannot be.
@@ -163,7 +167,7 @@ func (s *Store) whyNotAdvanced(ctx context.Context, r core.Rollout) error {
 	var revision int64
 	found, err := first(ctx, s.pool, func(row *row) { revision = row.int() },
 		"SELECT revision FROM plugin_rollouts WHERE id = $1 AND plugin = $2", r.ID, r.Plugin)
-	if err == nil && revision == r.Revision && found {
+	if err == nil && found && revision == r.Revision {
 		return store.HasEnded(r)
 	}
 	return notFoundUnless(found, "rollout", err)
@@ -231,17 +235,9 @@ const storeReport = `WITH forgotten AS (
 
 // ReportRollout implements store.Rollouts.
 func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
-	const what = "store a report on a rollout"
-	var err error
-	args := []any{
-		r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Problem), object(&r.Old, &err), object(&r.New, &err),
-		at(r.At.Add(-store.KeepReports)),
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	_, err = exec(ctx, s.pool, storeReport, args...)
-	return explain(what, err)
+	_, err := exec(ctx, s.pool, storeReport, r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Problem),
+		figuresJSON(&r.Old), figuresJSON(&r.New), at(r.At.Add(-store.KeepReports)))
+	return unknown("store a report on a rollout", err)
 }
 
 // Rollouts implements store.RolloutHistory.

@@ -25,9 +25,9 @@ func (s *Store) RegisterVersion(ctx context.Context, v core.PluginVersion) (core
 		ON CONFLICT (plugin, version) DO UPDATE SET removed_at = NULL WHERE v.sha256 = EXCLUDED.sha256
 		RETURNING `+versionColumns, v.Plugin, v.Version, v.SHA256, at(v.FirstSeen))
 	if err == nil && !found {
-		err = store.OtherBytes(v)
+		return known, store.OtherBytes(v)
 	}
-	return known, explain("register a version of a plugin", err)
+	return known, unknown("register a version of a plugin", err)
 }
 
 // PluginVersions implements store.PluginVersions.
@@ -45,7 +45,7 @@ func (s *Store) PluginVersions(ctx context.Context, plugin string) ([]core.Plugi
 func (s *Store) Quarantine(ctx context.Context, plugin, sha256, reason string) error {
 	n, err := exec(ctx, s.pool, "UPDATE plugin_versions SET quarantine = $1 WHERE plugin = $2 AND sha256 = $3",
 		orNull(reason), plugin, sha256)
-	return notFoundUnless(n > 0, "version of the plugin", explain("put a version of a plugin into quarantine", err))
+	return notFoundUnless(n > 0, "version of the plugin", unknown("put a version of a plugin into quarantine", err))
 }
 
 // removeVersion removes a version unless it is in use, and says how it is.
@@ -64,8 +64,8 @@ func (s *Store) RemoveVersion(ctx context.Context, plugin, version string, now t
 	var refused error
 	found, err := first(ctx, s.pool, func(r *row) { refused = store.VersionInUse(plugin, version, r.bool(), r.int()) },
 		removeVersion, plugin, version, at(now))
-	if refused != nil && err == nil {
+	if err == nil && refused != nil {
 		return refused
 	}
-	return notFoundUnless(found, "version of the plugin", explain("remove a version of a plugin", err))
+	return notFoundUnless(found, "version of the plugin", unknown("remove a version of a plugin", err))
 }

@@ -115,13 +115,11 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.Rol
 		if err != nil {
 			return err
 		}
-		if refused = store.CannotBegin(r, active, open.id); refused != nil {
-			return nil
+		refused = store.CannotBegin(r, active, open.id)
+		if refused == nil {
+			begun, err = insertRollout(c, r, first)
 		}
-		if begun, err = insertRollout(c, r); err != nil {
-			return err
-		}
-		return withChange(c, begun, first)
+		return err
 	})
 	if err == nil {
 		err = refused
@@ -132,7 +130,7 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.Rol
 	return begun, nil
 }
 
-func insertRollout(c conn, r core.Rollout) (core.Rollout, error) {
+func insertRollout(c conn, r core.Rollout, first core.RolloutEvent) (core.Rollout, error) {
 	var begun core.Rollout
 	err := c.prepare(`INSERT INTO plugin_rollouts (plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason,
 			baseline, actor, created_at, updated_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
@@ -143,7 +141,10 @@ func insertRollout(c conn, r core.Rollout) (core.Rollout, error) {
 			begun, err = readRollout(row)
 			return err
 		})
-	return begun, err
+	if err != nil {
+		return begun, err
+	}
+	return begun, withChange(c, begun, first)
 }
 
 // withChange writes what comes with every change of a rollout.

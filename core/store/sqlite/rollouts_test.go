@@ -20,8 +20,10 @@ func TestARolloutOutlivesTheGateway(t *testing.T) {
 	if _, err := s.Activate(t.Context(), "sms", "1.0.0"); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.BeginRollout(t.Context(), core.Rollout{Plugin: "sms", From: "1.0.0", To: "1.1.0", State: core.RolloutStarting,
-		Since: time.Now(), CreatedAt: time.Now(), UpdatedAt: time.Now()}, core.RolloutEvent{At: time.Now()})
+	r, err := s.BeginRollout(t.Context(), core.Rollout{
+		Plugin: "sms", From: "1.0.0", To: "1.1.0", State: core.RolloutStarting,
+		Since: time.Now(), CreatedAt: time.Now(), UpdatedAt: time.Now(),
+	}, core.RolloutEvent{At: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,16 +68,19 @@ func (s *Store) RemoveVersion(ctx context.Context, plugin, version string, now t
 			return err
 		}
 		refused = store.VersionInUse(plugin, version, active == version, open.with(version))
-		if refused != nil {
-			return nil
+		if refused == nil {
+			refused, err = markRemoved(c, plugin, version, now)
 		}
-		n, err := c.prepare("UPDATE plugin_versions SET removed_at = IFNULL(removed_at, ?) WHERE plugin = ? AND version = ?").
-			time(now).text(plugin).text(version).run()
-		refused = notFoundUnless(n > 0, "version of the plugin", nil)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return refused
+}
+
+func markRemoved(c conn, plugin, version string, now time.Time) (refused, err error) {
+	n, err := c.prepare("UPDATE plugin_versions SET removed_at = IFNULL(removed_at, ?) WHERE plugin = ? AND version = ?").
+		time(now).text(plugin).text(version).run()
+	return notFoundUnless(n > 0, "version of the plugin", nil), err
 }
