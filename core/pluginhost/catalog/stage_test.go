@@ -74,26 +74,20 @@ func TestStageRefuses(t *testing.T) {
 
 // A copy that is not what it should be is made anew, whatever happened to it and whenever.
 func TestDamagedCopy(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, path string){
-		"other bytes": func(t *testing.T, path string) { write(t, path, script("evil!"), 0o500) },
-		"half of it":  func(t *testing.T, path string) { write(t, path, "#!/bin/sh\n", 0o500) },
-		"deleted":     func(t *testing.T, path string) { _ = os.Remove(path) },
-		"writable":    func(t *testing.T, path string) { _ = os.Chmod(path, 0o700) },
-		"a link": func(t *testing.T, path string) {
-			elsewhere := filepath.Join(t.TempDir(), "sms")
-			write(t, elsewhere, script("hello"), 0o500)
-			_ = os.Remove(path)
-			_ = os.Symlink(elsewhere, path)
+	for name, damage := range map[string]func(h *house, path string){
+		"other bytes": func(h *house, path string) { write(h.t, path, script("evil!"), 0o500) },
+		"half of it":  func(h *house, path string) { write(h.t, path, "#!/bin/sh\n", 0o500) },
+		"deleted":     func(h *house, path string) { h.must(os.Remove(path)) },
+		"writable":    func(h *house, path string) { h.must(os.Chmod(path, 0o700)) },
+		"a link": func(h *house, path string) {
+			h.must(os.Remove(path))
+			h.must(os.Symlink(h.path("1.0.0", "sms"), path))
 		},
-		"other bytes with the old times": func(t *testing.T, path string) {
+		"other bytes with the old times": func(h *house, path string) {
 			info, err := os.Stat(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, path, script("evil!"), 0o500)
-			if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
-				t.Fatal(err)
-			}
+			h.must(err)
+			write(h.t, path, script("evil!"), 0o500)
+			h.must(os.Chtimes(path, info.ModTime(), info.ModTime()))
 		},
 	} {
 		for _, restarted := range []bool{false, true} {
@@ -104,7 +98,7 @@ func TestDamagedCopy(t *testing.T) {
 				h.run(v)
 				path := filepath.Join(h.store, v.SHA256, "sms")
 				h.must(os.Chmod(path, 0o700)) // only root may write it otherwise
-				damage(t, path)
+				damage(h, path)
 				if restarted {
 					h = reopen(t, h.dir, h.store, nil)
 				}
