@@ -1,4 +1,4 @@
-// Package cli is the command line of pigeonry: serve, config check, migrate, key, send, trace, ready and version.
+// Package cli is the command line of pigeonry: serve, config check, migrate, key, plugin, send, trace, ready and version.
 //
 // A command writes what it was asked for to the standard output and everything else to the standard error.
 // It ends with 0 when all went well and with 1 when something did not.
@@ -95,7 +95,7 @@ Start with:
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.serve(), p.config(), p.migrate(), p.key(), p.send(), p.trace(), p.ready(), p.version())
+	root.AddCommand(p.serve(), p.config(), p.migrate(), p.key(), p.plugin(), p.send(), p.trace(), p.ready(), p.version())
 	return root
 }
 

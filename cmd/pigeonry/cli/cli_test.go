@@ -14,7 +14,11 @@ import (
 )
 
 func TestHelp(t *testing.T) {
-	for _, command := range []string{"serve", "config check", "key create", "key list", "key revoke", "send", "trace", "ready", "version"} {
+	for _, command := range []string{
+		"serve", "config check", "key create", "key list", "key revoke", "send", "trace", "ready", "version",
+		"plugin", "plugin list", "plugin versions", "plugin install", "plugin rollout", "plugin status", "plugin promote",
+		"plugin pause", "plugin resume", "plugin rollback", "plugin remove",
+	} {
 		t.Run(command, func(t *testing.T) {
 			o := run(t, cli.Process{Args: append(strings.Fields(command), "--help")})
 			o.expect(t, 0, "Examples:\n  ", "")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -96,7 +97,7 @@ func (r *refusal) Error() string {
 
 // answered turns anything but a success into a refusal.
 func answered(response *http.Response, body []byte) error {
-	if response.StatusCode == http.StatusOK {
+	if response.StatusCode/100 == 2 {
 		return nil
 	}
 	r := &refusal{status: response.StatusCode}
@@ -107,6 +108,47 @@ func answered(response *http.Response, body []byte) error {
 		r.retryAfter = time.Duration(seconds) * time.Second
 	}
 	return r
+}
+
+// ask makes a request that is safe to repeat until the gateway answers, and returns the data of the answer.
+func ask[T any](ctx context.Context, r *remote, request func() (*http.Response, error)) (T, error) {
+	return dataOf[T](func(once func() (*http.Response, []byte, error)) error { return r.insist(ctx, once) }, request)
+}
+
+// order makes a request once, and returns the data of the answer.
+func order[T any](r *remote, request func() (*http.Response, error)) (T, error) {
+	return dataOf[T](func(once func() (*http.Response, []byte, error)) error {
+		response, body, err := once() //nolint:bodyclose // it is read and closed
+		if err != nil {
+			return fmt.Errorf("reach the gateway at %s: %w", r.url, err)
+		}
+		return answered(response, body)
+	}, request)
+}
+
+// dataOf has a request made and returns the data of its answer.
+func dataOf[T any](perform func(once func() (*http.Response, []byte, error)) error, request func() (*http.Response, error)) (T, error) {
+	var answer struct {
+		Data *T `json:"data"`
+	}
+	var body []byte
+	err := perform(func() (*http.Response, []byte, error) {
+		response, err := request()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer response.Body.Close()
+		body, err = io.ReadAll(response.Body)
+		return response, body, err
+	})
+	if err == nil && (json.Unmarshal(body, &answer) != nil || answer.Data == nil) {
+		err = errNotPigeonry
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return *answer.Data, nil
 }
 
 // insist makes a request until the gateway takes or refuses it for good. The request must be safe to

@@ -294,8 +294,8 @@ func batches(n int) string {
 	return fmt.Sprintf("%d batches", n)
 }
 
-// isTerminal says whether somebody can answer a question.
-func isTerminal(in io.Reader) bool {
-	file, ok := in.(*os.File)
+// isTerminal says whether somebody sits at the other end of a stream.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
