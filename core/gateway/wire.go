@@ -19,7 +19,9 @@ func (g *Gateway) apiOptions() api.Options {
 	return api.Options{
 		Authenticator: g.accounts, Sender: g.accept, Idempotency: g.accept.Keys(),
 		Messages: g.engines.store, Retrier: retrier{g}, Templates: g.engines.store, Traces: g.engines.traces,
-		Plugins: g.host, Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
+		Plugins: g.host, Rollouts: g.rollouts, Records: g.rollouts, Versions: g.rollouts, Accounts: g.engines.store,
+		Operators: func() []string { return g.settings().Operators },
+		Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
 		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings().PublicURL,
 		Now: g.clock.Now,
 	}
