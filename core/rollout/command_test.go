@@ -12,10 +12,10 @@ import (
 )
 
 // wantError fails unless err is of a kind and names what is wrong.
-func wantError(t *testing.T, err error, kind core.Kind, text string) {
-	t.Helper()
+func (w *world) wantError(err error, kind core.Kind, text string) {
+	w.Helper()
 	if core.KindOf(err) != kind || err == nil || !strings.Contains(err.Error(), text) {
-		t.Errorf("error %v of kind %d, want kind %d: %q", err, core.KindOf(err), kind, text)
+		w.Errorf("error %v of kind %d, want kind %d: %q", err, core.KindOf(err), kind, text)
 	}
 }
 
@@ -24,36 +24,36 @@ func TestBeginRefuses(t *testing.T) {
 		name  string
 		kind  core.Kind
 		text  string
-		setup func(t *testing.T, w *world, g *gateway)
+		setup func(w *world, g *gateway)
 		with  func(q *rollout.Request)
 	}{
 		{"unknown plugin", core.KindNotFound, "plugin fax not found", nil, func(q *rollout.Request) { q.Plugin = "fax" }},
 		{"unknown version", core.KindNotFound, `plugin sms has no version "9.9.9"; installed: 1.0.0, 1.1.0`, nil, func(q *rollout.Request) { q.Version = "9.9.9" }},
 		{"the active one", core.KindConflict, "version 1.0.0 of plugin sms is active already", nil, func(q *rollout.Request) { q.Version = before }},
-		{"removed", core.KindNotFound, `no version "1.1.0"`, func(t *testing.T, w *world, g *gateway) {
-			if err := g.Remove(t.Context(), plugin, after, operator); err != nil {
-				t.Fatal(err)
+		{"removed", core.KindNotFound, `no version "1.1.0"`, func(w *world, g *gateway) {
+			if err := g.Remove(w.Context(), plugin, after, operator); err != nil {
+				w.Fatal(err)
 			}
 		}, nil},
-		{"another one is under way", core.KindConflict, "to version 1.1.0 is starting: promote it or roll it back first", func(t *testing.T, w *world, g *gateway) {
+		{"another one is under way", core.KindConflict, "to version 1.1.0 is starting: promote it or roll it back first", func(w *world, g *gateway) {
 			w.begin(g, quick(core.StrategyCanary))
 		}, nil},
-		{"quarantine", core.KindConflict, "is in quarantine: it crashed. Use force", func(t *testing.T, w *world, g *gateway) {
-			if err := w.store.Quarantine(t.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
-				t.Fatal(err)
+		{"quarantine", core.KindConflict, "is in quarantine: it crashed. Use force", func(w *world, g *gateway) {
+			if err := w.store.Quarantine(w.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
+				w.Fatal(err)
 			}
 		}, nil},
 		{"does not fit the plugin", core.KindUnprocessable, "only one may hold the session", nil, func(q *rollout.Request) {
 			q.Plan = quick(core.StrategyShadow)
 		}},
-		{"other bytes", core.KindConflict, "give what changed a version of its own", func(_ *testing.T, _ *world, g *gateway) {
+		{"other bytes", core.KindConflict, "give what changed a version of its own", func(_ *world, g *gateway) {
 			versions := installed(before, after)
 			versions[1].SHA256 = "other bytes"
 			g.host.install(versions...)
 		}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", func(o *rollout.Options) {
 					o.Allow = func(_, _ string, p core.RolloutPlan) error {
 						if p.Strategy == core.StrategyShadow {
@@ -63,14 +63,14 @@ func TestBeginRefuses(t *testing.T) {
 					}
 				})
 				if c.setup != nil {
-					c.setup(t, w, g)
+					c.setup(w, g)
 				}
 				q := rollout.Request{Plugin: plugin, Version: after, Actor: operator}
 				if c.with != nil {
 					c.with(&q)
 				}
-				_, err := g.Begin(t.Context(), q)
-				wantError(t, err, c.kind, c.text)
+				_, err := g.Begin(w.Context(), q)
+				w.wantError(err, c.kind, c.text)
 			})
 		})
 	}
@@ -99,12 +99,12 @@ func TestPlanIsChecked(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				plan := rollout.Defaults(core.StrategyCanary)
 				c.change(&plan)
-				_, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
-				wantError(t, err, core.KindUnprocessable, c.fields[0]+": ")
+				_, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
+				w.wantError(err, core.KindUnprocessable, c.fields[0]+": ")
 				var faulty *core.Error
 				errors.As(err, &faulty)
 				var fields []string
@@ -112,7 +112,7 @@ func TestPlanIsChecked(t *testing.T) {
 					fields = append(fields, f.Field)
 				}
 				if !slices.Equal(fields, c.fields) {
-					t.Errorf("fields %q, want %q", fields, c.fields)
+					w.Errorf("fields %q, want %q", fields, c.fields)
 				}
 			})
 		})
@@ -120,68 +120,68 @@ func TestPlanIsChecked(t *testing.T) {
 }
 
 func TestPlanOfThePolicy(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		own := rollout.Defaults(core.StrategyCanary)
 		own.Steps, own.MinSamples, own.Gates.FailureRate = []float64{20}, 7, 0.3
 		g := w.start("g1", func(o *rollout.Options) { o.Policy = func(string) rollout.Policy { return rollout.Policy{Plan: own} } })
 		immediate := g.Plan(plugin, core.StrategyImmediate)
 		if immediate.MinSamples != 7 || immediate.Gates != own.Gates || immediate.Steps != nil || immediate.Bake != 0 {
-			t.Errorf("immediate: %+v", immediate)
+			w.Errorf("immediate: %+v", immediate)
 		}
 		r := w.begin(g, core.RolloutPlan{})
 		if !slices.Equal(r.Plan.Steps, []float64{20, 100}) || r.Plan.MinSamples != 7 {
-			t.Errorf("a rollout without a plan goes by %+v", r.Plan)
+			w.Errorf("a rollout without a plan goes by %+v", r.Plan)
 		}
 	})
 }
 
 func TestForceEndsAQuarantine(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
-		if err := w.store.Quarantine(t.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
-			t.Fatal(err)
+		if err := w.store.Quarantine(w.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
+			w.Fatal(err)
 		}
-		r, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: quick(core.StrategyImmediate), Actor: operator, Force: true})
+		r, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: quick(core.StrategyImmediate), Actor: operator, Force: true})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		if q := w.quarantine(after); q != "" {
-			t.Errorf("still in quarantine: %s", q)
+			w.Errorf("still in quarantine: %s", q)
 		}
 		w.until(r.ID, core.RolloutPromoted, time.Minute)
 		if _, events := w.rollout(r.ID); !strings.Contains(events[0].Reason, "in spite of its quarantine: it crashed") {
-			t.Errorf("first event %+v", events[0])
+			w.Errorf("first event %+v", events[0])
 		}
 	})
 }
 
 func TestBeginPromotesWhatBakes(t *testing.T) {
 	const next = "1.2.0"
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		w.versions[next] = &version{}
 		g := w.start("g1", nil, before, after, next)
 		plan := quick(core.StrategyImmediate)
 		plan.Bake = time.Hour
 		first := w.begin(g, plan)
 		w.until(first.ID, core.RolloutBaking, 10*time.Second)
-		second, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: next, Plan: plan, Actor: operator})
+		second, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: next, Plan: plan, Actor: operator})
 		if err != nil || second.From != after {
-			t.Fatalf("from %s: %v", second.From, err)
+			w.Fatalf("from %s: %v", second.From, err)
 		}
 		if r, _ := w.rollout(first.ID); r.State != core.RolloutPromoted {
-			t.Errorf("the first is %s", r.State)
+			w.Errorf("the first is %s", r.State)
 		}
 		w.until(second.ID, core.RolloutBaking, 10*time.Second)
 		pass(time.Second)
 		if a := g.host.arrangement(); a.Active != next || a.Beside != after {
-			t.Errorf("arrangement %+v", a)
+			w.Errorf("arrangement %+v", a)
 		}
 	})
 }
 
 // inState begins a rollout and waits until it is in a state.
 func (w *world) inState(g *gateway, state core.RolloutState) core.Rollout {
-	w.t.Helper()
+	w.Helper()
 	plan := quick(core.StrategyCanary)
 	if state == core.RolloutShadow {
 		plan = quick(core.StrategyShadow)
@@ -198,22 +198,22 @@ func openStates() []core.RolloutState {
 func TestRollbackByCommand(t *testing.T) {
 	for _, state := range openStates() {
 		t.Run(string(state), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
-				r, err := g.Rollback(t.Context(), plugin, r.ID, operator, "I do not like it")
+				r, err := g.Rollback(w.Context(), plugin, r.ID, operator, "I do not like it")
 				if err != nil || r.State != core.RolloutRolledBack || r.Reason != "I do not like it" {
-					t.Fatalf("%+v, %v", r, err)
+					w.Fatalf("%+v, %v", r, err)
 				}
 				pass(500 * time.Millisecond)
 				if a := g.host.arrangement(); !same(a, core.Arrangement{Active: before}) || w.active() != before {
-					t.Errorf("arrangement %+v", a)
+					w.Errorf("arrangement %+v", a)
 				}
 				if q := w.quarantine(after); q != "" {
-					t.Errorf("quarantine: %s", q)
+					w.Errorf("quarantine: %s", q)
 				}
-				_, err = g.Promote(t.Context(), plugin, r.ID, operator, "")
-				wantError(t, err, core.KindConflict, "has ended: rolled_back")
+				_, err = g.Promote(w.Context(), plugin, r.ID, operator, "")
+				w.wantError(err, core.KindConflict, "has ended: rolled_back")
 			})
 		})
 	}
@@ -224,20 +224,20 @@ func TestPromoteByCommand(t *testing.T) {
 		core.RolloutShadow: core.RolloutBaking, core.RolloutCanary: core.RolloutBaking, core.RolloutBaking: core.RolloutPromoted,
 	} {
 		t.Run(string(state), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
 				pass(time.Second)
-				r, err := g.Promote(t.Context(), plugin, r.ID, operator, "")
+				r, err := g.Promote(w.Context(), plugin, r.ID, operator, "")
 				if err != nil || r.State != next || w.active() != after {
-					t.Fatalf("%+v, active %s, %v", r, w.active(), err)
+					w.Fatalf("%+v, active %s, %v", r, w.active(), err)
 				}
 				if next == core.RolloutBaking && (r.Baseline == nil || r.Baseline.Samples() == 0) {
-					t.Errorf("baseline %+v", r.Baseline)
+					w.Errorf("baseline %+v", r.Baseline)
 				}
 				_, events := w.rollout(r.ID)
 				if last := events[len(events)-1]; last.Actor != operator || last.Reason != "promoted by command" || last.Share != 100 {
-					t.Errorf("event %+v", last)
+					w.Errorf("event %+v", last)
 				}
 				w.until(r.ID, core.RolloutPromoted, 10*time.Second)
 			})
@@ -246,19 +246,19 @@ func TestPromoteByCommand(t *testing.T) {
 }
 
 func TestPromoteWaitsUntilTheVersionIsReady(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		w.versions[after].startsIn = 5 * time.Second
 		r := w.begin(g, quick(core.StrategyCanary))
 		pass(time.Second)
-		_, err := g.Promote(t.Context(), plugin, r.ID, operator, "")
-		wantError(t, err, core.KindConflict, "cannot be promoted yet: version 1.1.0 is not ready on gateway g1")
-		if _, err := g.Pause(t.Context(), plugin, r.ID, operator, ""); err != nil {
-			t.Fatal(err)
+		_, err := g.Promote(w.Context(), plugin, r.ID, operator, "")
+		w.wantError(err, core.KindConflict, "cannot be promoted yet: version 1.1.0 is not ready on gateway g1")
+		if _, err := g.Pause(w.Context(), plugin, r.ID, operator, ""); err != nil {
+			w.Fatal(err)
 		}
 		pass(6 * time.Second) // ready, and paused
-		if r, err = g.Promote(t.Context(), plugin, r.ID, operator, ""); err != nil || r.State != core.RolloutBaking {
-			t.Errorf("%+v, %v", r, err)
+		if r, err = g.Promote(w.Context(), plugin, r.ID, operator, ""); err != nil || r.State != core.RolloutBaking {
+			w.Errorf("%+v, %v", r, err)
 		}
 	})
 }
@@ -266,35 +266,35 @@ func TestPromoteWaitsUntilTheVersionIsReady(t *testing.T) {
 func TestPauseKeepsAStateAndTheGates(t *testing.T) {
 	for _, state := range []core.RolloutState{core.RolloutStarting, core.RolloutCanary, core.RolloutBaking} {
 		t.Run(string(state), func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
-				r, err := g.Pause(t.Context(), plugin, r.ID, operator, "lunch")
+				r, err := g.Pause(w.Context(), plugin, r.ID, operator, "lunch")
 				if err != nil || !r.Paused || r.Reason != "lunch" || r.State != state {
-					t.Fatalf("%+v, %v", r, err)
+					w.Fatalf("%+v, %v", r, err)
 				}
-				_, err = g.Pause(t.Context(), plugin, r.ID, operator, "")
-				wantError(t, err, core.KindConflict, "is paused already")
+				_, err = g.Pause(w.Context(), plugin, r.ID, operator, "")
+				w.wantError(err, core.KindConflict, "is paused already")
 				pass(time.Minute)
-				d, err := g.Get(t.Context(), plugin, r.ID)
+				d, err := g.Get(w.Context(), plugin, r.ID)
 				if err != nil || d.State != state || d.Waiting != "paused: lunch" || d.Revision != r.Revision {
-					t.Errorf("after a minute: %+v, %v", d, err)
+					w.Errorf("after a minute: %+v, %v", d, err)
 				}
-				if r, err = g.Resume(t.Context(), plugin, r.ID, operator, ""); err != nil || r.Paused || r.Reason != "" {
-					t.Fatalf("%+v, %v", r, err)
+				if r, err = g.Resume(w.Context(), plugin, r.ID, operator, ""); err != nil || r.Paused || r.Reason != "" {
+					w.Fatalf("%+v, %v", r, err)
 				}
-				_, err = g.Resume(t.Context(), plugin, r.ID, operator, "")
-				wantError(t, err, core.KindConflict, "is not paused")
+				_, err = g.Resume(w.Context(), plugin, r.ID, operator, "")
+				w.wantError(err, core.KindConflict, "is not paused")
 				if state == core.RolloutStarting {
 					w.until(r.ID, core.RolloutPromoted, time.Minute)
 					return
 				}
 				pass(time.Second) // its step began anew
 				if r, _ := w.rollout(r.ID); r.State != state {
-					t.Errorf("a second later it is %s", r.State)
+					w.Errorf("a second later it is %s", r.State)
 				}
-				if _, err = g.Pause(t.Context(), plugin, r.ID, operator, ""); err != nil {
-					t.Fatal(err)
+				if _, err = g.Pause(w.Context(), plugin, r.ID, operator, ""); err != nil {
+					w.Fatal(err)
 				}
 				w.set(func(w *world) { w.versions[after].failed = 1 })
 				w.until(r.ID, core.RolloutRolledBack, 20*time.Second)
@@ -304,40 +304,40 @@ func TestPauseKeepsAStateAndTheGates(t *testing.T) {
 }
 
 func TestCommandsNameWhatIsUnknown(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
-		_, err := g.Promote(t.Context(), plugin, 99, operator, "")
-		wantError(t, err, core.KindNotFound, "not found")
-		_, err = g.Get(t.Context(), plugin, 99)
-		wantError(t, err, core.KindNotFound, "not found")
-		wantError(t, g.Remove(t.Context(), plugin, "9.9.9", operator), core.KindNotFound, "9.9.9")
-		wantError(t, g.Remove(t.Context(), plugin, before, operator), core.KindConflict, "active")
+		_, err := g.Promote(w.Context(), plugin, 99, operator, "")
+		w.wantError(err, core.KindNotFound, "not found")
+		_, err = g.Get(w.Context(), plugin, 99)
+		w.wantError(err, core.KindNotFound, "not found")
+		w.wantError(g.Remove(w.Context(), plugin, "9.9.9", operator), core.KindNotFound, "9.9.9")
+		w.wantError(g.Remove(w.Context(), plugin, before, operator), core.KindConflict, "active")
 	})
 }
 
 func TestGetAndListTellTheStory(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		r := w.inState(g, core.RolloutCanary)
 		pass(2 * time.Second)
-		d, err := g.Get(t.Context(), plugin, r.ID)
+		d, err := g.Get(w.Context(), plugin, r.ID)
 		if err != nil || len(d.Events) != 2 || d.New.Samples() == 0 || d.Old.Samples() == 0 || d.Waiting == "" {
-			t.Errorf("%+v, %v", d, err)
+			w.Errorf("%+v, %v", d, err)
 		}
-		if _, err := g.Rollback(t.Context(), plugin, r.ID, operator, ""); err != nil {
-			t.Fatal(err)
+		if _, err := g.Rollback(w.Context(), plugin, r.ID, operator, ""); err != nil {
+			w.Fatal(err)
 		}
-		d, err = g.Get(t.Context(), plugin, r.ID)
+		d, err = g.Get(w.Context(), plugin, r.ID)
 		if err != nil || len(d.Events) != 3 || d.Events[2].New.Samples() == 0 || d.Waiting != "" {
-			t.Errorf("%+v, %v", d, err)
+			w.Errorf("%+v, %v", d, err)
 		}
-		all, err := g.List(t.Context(), plugin, 0, 10)
+		all, err := g.List(w.Context(), plugin, 0, 10)
 		if err != nil || len(all) != 1 || all[0].ID != r.ID {
-			t.Errorf("%+v, %v", all, err)
+			w.Errorf("%+v, %v", all, err)
 		}
-		versions, err := g.Versions(t.Context(), plugin)
+		versions, err := g.Versions(w.Context(), plugin)
 		if err != nil || len(versions) != 2 || !versions[0].Active || versions[1].Active || !versions[1].Here {
-			t.Errorf("%+v, %v", versions, err)
+			w.Errorf("%+v, %v", versions, err)
 		}
 	})
 }

@@ -16,26 +16,26 @@ import (
 func TestRestartInEveryState(t *testing.T) {
 	for _, state := range openStates() {
 		t.Run(string(state)+", goes on", func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
 				w.kill(g)
 				pass(2 * time.Minute)
 				began := w.start("g1", nil)
-				if active, err := began.Choose(t.Context(), plugin, []string{before, after}); err != nil || active != r.Active() {
-					t.Errorf("it begins with %s (%v), want %s", active, err, r.Active())
+				if active, err := began.Choose(w.Context(), plugin, []string{before, after}); err != nil || active != r.Active() {
+					w.Errorf("it begins with %s (%v), want %s", active, err, r.Active())
 				}
 				if state == core.RolloutShadow {
 					pass(3 * time.Second)
-					if _, err := began.Promote(t.Context(), plugin, r.ID, operator, ""); err != nil {
-						t.Fatal(err)
+					if _, err := began.Promote(w.Context(), plugin, r.ID, operator, ""); err != nil {
+						w.Fatal(err)
 					}
 				}
 				w.until(r.ID, core.RolloutPromoted, time.Minute)
 			})
 		})
 		t.Run(string(state)+", goes back", func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
 				w.kill(g)
@@ -44,7 +44,7 @@ func TestRestartInEveryState(t *testing.T) {
 				w.until(r.ID, core.RolloutRolledBack, 3*time.Second)
 				pass(500 * time.Millisecond)
 				if a := began.host.arrangement(); !same(a, core.Arrangement{Active: before}) {
-					t.Errorf("arrangement %+v", a)
+					w.Errorf("arrangement %+v", a)
 				}
 			})
 		})
@@ -83,7 +83,7 @@ func (b *broken) AdvanceRollout(ctx context.Context, r core.Rollout, e core.Roll
 func (b *broken) use(o *rollout.Options) { o.Versions, o.Rollouts, o.History = b, b, b }
 
 func TestKilledBeforeTheQuarantine(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		b := &broken{Store: w.store}
 		b.quarantine.Store(true)
 		g := w.start("g1", b.use)
@@ -93,21 +93,21 @@ func TestKilledBeforeTheQuarantine(t *testing.T) {
 		w.kill(g)
 		automatic := w.start("g1", automatically(quick(core.StrategyCanary)))
 		pass(10 * time.Second)
-		if all, err := automatic.List(t.Context(), plugin, 0, 10); err != nil || len(all) != 1 {
-			t.Errorf("the bad version is rolled out once more: %+v, %v", all, err)
+		if all, err := automatic.List(w.Context(), plugin, 0, 10); err != nil || len(all) != 1 {
+			w.Errorf("the bad version is rolled out once more: %+v, %v", all, err)
 		}
 	})
 }
 
 func TestStoreThatFailsIsTriedAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		b := &broken{Store: w.store}
 		g := w.start("g1", b.use)
 		r := w.inState(g, core.RolloutCanary)
 		b.advance.Store(true)
 		pass(time.Minute)
 		if n := strings.Count(g.log.String(), errBroken.Error()); n != 1 {
-			t.Errorf("it was told %d times that the store fails:\n%s", n, g.log)
+			w.Errorf("it was told %d times that the store fails:\n%s", n, g.log)
 		}
 		b.advance.Store(false)
 		w.until(r.ID, core.RolloutPromoted, time.Minute)
@@ -115,63 +115,63 @@ func TestStoreThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestWhoLosesLooksAgain(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		b := &broken{Store: w.store}
 		g := w.start("g1", b.use)
 		b.loses.Store(3)
 		r := w.begin(g, quick(core.StrategyCanary))
 		w.until(r.ID, core.RolloutPromoted, time.Minute)
 		if want := "starting, canary 10, canary 50, baking, promoted"; w.timeline(r.ID) != want {
-			t.Errorf("timeline %s", w.timeline(r.ID))
+			w.Errorf("timeline %s", w.timeline(r.ID))
 		}
 		b.loses.Store(3)
-		second, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: before, Plan: quick(core.StrategyCanary), Actor: operator})
+		second, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: before, Plan: quick(core.StrategyCanary), Actor: operator})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		if _, err := g.Rollback(t.Context(), plugin, second.ID, operator, ""); err != nil {
-			t.Errorf("a command that lost three times: %v", err)
+		if _, err := g.Rollback(w.Context(), plugin, second.ID, operator, ""); err != nil {
+			w.Errorf("a command that lost three times: %v", err)
 		}
-		third, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: before, Plan: quick(core.StrategyCanary), Actor: operator})
+		third, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: before, Plan: quick(core.StrategyCanary), Actor: operator})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
 		b.loses.Store(1000)
-		_, err = g.Rollback(t.Context(), plugin, third.ID, operator, "")
-		wantError(t, err, core.KindConflict, "try again")
+		_, err = g.Rollback(w.Context(), plugin, third.ID, operator, "")
+		w.wantError(err, core.KindConflict, "try again")
 	})
 }
 
 func TestGatewaysConverge(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		gateways := []*gateway{w.start("g1", nil), w.start("g2", nil), w.start("g3", nil)}
 		r := w.begin(gateways[1], quick(core.StrategyCanary))
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
 		pass(2 * time.Second)
 		for _, g := range gateways {
 			if a := g.host.arrangement(); a.Share != 10 || a.Beside != after {
-				t.Errorf("%s has %+v", g.name, a)
+				w.Errorf("%s has %+v", g.name, a)
 			}
 		}
-		d, err := gateways[0].Get(t.Context(), plugin, r.ID)
+		d, err := gateways[0].Get(w.Context(), plugin, r.ID)
 		if err != nil || len(d.Reports) != 3 {
-			t.Errorf("reports of %d gateways: %v", len(d.Reports), err)
+			w.Errorf("reports of %d gateways: %v", len(d.Reports), err)
 		}
 		w.until(r.ID, core.RolloutPromoted, time.Minute)
 		pass(time.Second)
 		for _, g := range gateways {
 			if a := g.host.arrangement(); !same(a, core.Arrangement{Active: after}) {
-				t.Errorf("%s has %+v", g.name, a)
+				w.Errorf("%s has %+v", g.name, a)
 			}
 		}
 		if want := "starting, canary 10, canary 50, baking, promoted"; w.timeline(r.ID) != want {
-			t.Errorf("timeline %s, want each change once", w.timeline(r.ID))
+			w.Errorf("timeline %s, want each change once", w.timeline(r.ID))
 		}
 	})
 }
 
 func TestWhatOneGatewaySeesTakesAllBack(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		one, other := w.start("g1", nil), w.start("g2", nil)
 		r := w.inState(one, core.RolloutCanary)
 		other.host.mu.Lock()
@@ -180,13 +180,13 @@ func TestWhatOneGatewaySeesTakesAllBack(t *testing.T) {
 		back, _ := w.until(r.ID, core.RolloutRolledBack, time.Second)
 		pass(time.Second)
 		if back.Reason != "it crashed on gateway g2 (once)" || one.host.arrangement().Beside != "" || other.host.arrangement().Beside != "" {
-			t.Errorf("%q; %+v, %+v", back.Reason, one.host.arrangement(), other.host.arrangement())
+			w.Errorf("%q; %+v, %+v", back.Reason, one.host.arrangement(), other.host.arrangement())
 		}
 	})
 }
 
 func TestSlowGatewayIsWaitedFor(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		one := w.start("g1", nil)
 		w.versions[after].startsIn = 20 * time.Second
 		other := w.start("g2", nil)
@@ -197,9 +197,9 @@ func TestSlowGatewayIsWaitedFor(t *testing.T) {
 		one.host.tell()
 		one.host.mu.Unlock()
 		pass(10 * time.Second)
-		d, err := one.Get(t.Context(), plugin, r.ID)
+		d, err := one.Get(w.Context(), plugin, r.ID)
 		if err != nil || d.State != core.RolloutStarting || d.Waiting != "version 1.1.0 is not ready on gateway g2" {
-			t.Errorf("%s, waits: %q, %v", d.State, d.Waiting, err)
+			w.Errorf("%s, waits: %q, %v", d.State, d.Waiting, err)
 		}
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
 		_ = other
@@ -207,14 +207,14 @@ func TestSlowGatewayIsWaitedFor(t *testing.T) {
 }
 
 func TestDeadGatewayIsNotWaitedForLong(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		one, other := w.start("g1", nil), w.start("g2", nil)
 		w.kill(other)
 		r := w.begin(one, quick(core.StrategyCanary))
 		pass(3 * time.Second)
-		d, err := one.Get(t.Context(), plugin, r.ID)
+		d, err := one.Get(w.Context(), plugin, r.ID)
 		if err != nil || d.Waiting != "gateway g2 has not answered" {
-			t.Errorf("waits: %q, %v", d.Waiting, err)
+			w.Errorf("waits: %q, %v", d.Waiting, err)
 		}
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
 	})
@@ -222,23 +222,23 @@ func TestDeadGatewayIsNotWaitedForLong(t *testing.T) {
 
 func TestGatewayThatLacksTheVersion(t *testing.T) {
 	t.Run("from the beginning", func(t *testing.T) {
-		inWorld(t, func(t *testing.T, w *world) {
+		inWorld(t, func(w *world) {
 			one, other := w.start("g1", nil), w.start("g2", nil, before)
 			r := w.begin(one, quick(core.StrategyCanary))
 			back, _ := w.until(r.ID, core.RolloutRolledBack, 31*time.Second)
 			if want := "gateway g2 does not have version 1.1.0 with checksum sha of 1.1.0: install it there after 30s"; back.Reason != want {
-				t.Errorf("reason %q", back.Reason)
+				w.Errorf("reason %q", back.Reason)
 			}
 			if q := w.quarantine(after); q != "" {
-				t.Errorf("quarantine, although the version did no wrong: %s", q)
+				w.Errorf("quarantine, although the version did no wrong: %s", q)
 			}
 			if a := other.host.arrangement(); !same(a, core.Arrangement{Active: before}) {
-				t.Errorf("arrangement %+v", a)
+				w.Errorf("arrangement %+v", a)
 			}
 		})
 	})
 	t.Run("for a while", func(t *testing.T) {
-		inWorld(t, func(t *testing.T, w *world) {
+		inWorld(t, func(w *world) {
 			one, other := w.start("g1", nil), w.start("g2", nil, before)
 			r := w.begin(one, quick(core.StrategyCanary))
 			pass(10 * time.Second)
@@ -247,7 +247,7 @@ func TestGatewayThatLacksTheVersion(t *testing.T) {
 		})
 	})
 	t.Run("other bytes", func(t *testing.T) {
-		inWorld(t, func(t *testing.T, w *world) {
+		inWorld(t, func(w *world) {
 			one, other := w.start("g1", nil), w.start("g2", nil, before)
 			versions := installed(before, after)
 			versions[1].SHA256 = "other bytes"
@@ -256,29 +256,29 @@ func TestGatewayThatLacksTheVersion(t *testing.T) {
 			r := w.begin(one, quick(core.StrategyCanary))
 			w.until(r.ID, core.RolloutRolledBack, 31*time.Second)
 			if !strings.Contains(other.log.String(), "is known with another checksum") {
-				t.Errorf("log:\n%s", other.log)
+				w.Errorf("log:\n%s", other.log)
 			}
 			for _, a := range other.host.arranged {
 				if a.Beside != "" || a.Active != before {
-					t.Errorf("it ran what nobody meant: %+v", a)
+					w.Errorf("it ran what nobody meant: %+v", a)
 				}
 			}
 		})
 	})
 	t.Run("joins in the middle", func(t *testing.T) {
-		inWorld(t, func(t *testing.T, w *world) {
+		inWorld(t, func(w *world) {
 			one := w.start("g1", nil)
 			r := w.inState(one, core.RolloutCanary)
 			other := w.start("g2", nil, before)
 			pass(time.Minute)
-			d, err := one.Get(t.Context(), plugin, r.ID)
+			d, err := one.Get(w.Context(), plugin, r.ID)
 			if err != nil || d.State != core.RolloutCanary || !strings.Contains(d.Waiting, "gateway g2 does not have version 1.1.0") {
-				t.Errorf("%s, waits: %q, %v", d.State, d.Waiting, err)
+				w.Errorf("%s, waits: %q, %v", d.State, d.Waiting, err)
 			}
 			w.kill(other)
 			w.until(r.ID, core.RolloutPromoted, time.Minute)
 			if w.start("g2", nil, before); !strings.Contains(w.gateways[1].log.String(), "version 1.1.0 of plugin sms is active, and this gateway has only 1.0.0: install 1.1.0 here") {
-				t.Errorf("log:\n%s", w.gateways[1].log)
+				w.Errorf("log:\n%s", w.gateways[1].log)
 			}
 		})
 	})

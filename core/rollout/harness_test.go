@@ -49,7 +49,8 @@ type version struct {
 
 // world is a store and the gateways on it, in a bubble of synctest.
 type world struct {
-	t        *testing.T
+	*testing.T
+
 	store    store.Store
 	mu       sync.Mutex // guards what follows
 	versions map[string]*version
@@ -69,7 +70,7 @@ type gateway struct {
 }
 
 // inWorld runs a test in a bubble, with traffic.
-func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
@@ -77,7 +78,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 			t.Fatal(err)
 		}
 		w := &world{
-			t: t, store: s, versions: map[string]*version{before: {}, after: {}}, traffic: perSecond,
+			T: t, store: s, versions: map[string]*version{before: {}, after: {}}, traffic: perSecond,
 			random: rand.New(rand.NewPCG(1, 2)),
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -93,7 +94,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
 				t.Error(err)
 			}
 		})
-		test(t, w)
+		test(w)
 	})
 }
 
@@ -146,7 +147,7 @@ func installed(versions ...string) []core.PluginVersion {
 
 // start starts a gateway that has some versions, both without saying which.
 func (w *world) start(name string, change func(*rollout.Options), versions ...string) *gateway {
-	w.t.Helper()
+	w.Helper()
 	if len(versions) == 0 {
 		versions = []string{before, after}
 	}
@@ -158,8 +159,8 @@ func (w *world) start(name string, change func(*rollout.Options), versions ...st
 	if change != nil {
 		change(&o)
 	}
-	if _, err := w.store.Activate(w.t.Context(), plugin, before); err != nil {
-		w.t.Fatal(err)
+	if _, err := w.store.Activate(w.Context(), plugin, before); err != nil {
+		w.Fatal(err)
 	}
 	g.Service = rollout.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -191,26 +192,26 @@ func quick(strategy core.RolloutStrategy) core.RolloutPlan {
 }
 
 func (w *world) begin(g *gateway, plan core.RolloutPlan) core.Rollout {
-	w.t.Helper()
-	r, err := g.Begin(w.t.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
+	w.Helper()
+	r, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	return r
 }
 
 func (w *world) rollout(id int64) (core.Rollout, []core.RolloutEvent) {
-	w.t.Helper()
-	r, events, err := w.store.Rollout(w.t.Context(), plugin, id)
+	w.Helper()
+	r, events, err := w.store.Rollout(w.Context(), plugin, id)
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	return r, events
 }
 
 // until waits until a rollout is in a state and returns it and how long it took.
 func (w *world) until(id int64, state core.RolloutState, within time.Duration) (core.Rollout, time.Duration) {
-	w.t.Helper()
+	w.Helper()
 	began := time.Now()
 	for {
 		r, _ := w.rollout(id)
@@ -218,7 +219,7 @@ func (w *world) until(id int64, state core.RolloutState, within time.Duration) (
 			return r, time.Since(began)
 		}
 		if time.Since(began) > within || !r.State.Open() {
-			w.t.Fatalf("after %s the rollout is %s, want %s: %s\n%s", time.Since(began), r.State, state, r.Reason, w.timeline(id))
+			w.Fatalf("after %s the rollout is %s, want %s: %s\n%s", time.Since(began), r.State, state, r.Reason, w.timeline(id))
 		}
 		pass(50 * time.Millisecond)
 	}
@@ -226,7 +227,7 @@ func (w *world) until(id int64, state core.RolloutState, within time.Duration) (
 
 // timeline tells the events of a rollout.
 func (w *world) timeline(id int64) string {
-	w.t.Helper()
+	w.Helper()
 	var lines []string
 	_, events := w.rollout(id)
 	for _, e := range events {
@@ -243,23 +244,23 @@ func (w *world) timeline(id int64) string {
 }
 
 func (w *world) active() string {
-	w.t.Helper()
-	state, err := w.store.RolloutsState(w.t.Context(), time.Now())
+	w.Helper()
+	state, err := w.store.RolloutsState(w.Context(), time.Now())
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	return state.Active[plugin]
 }
 
 func (w *world) quarantine(v string) string {
-	w.t.Helper()
-	known, err := w.store.PluginVersions(w.t.Context(), plugin)
+	w.Helper()
+	known, err := w.store.PluginVersions(w.Context(), plugin)
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	i := slices.IndexFunc(known, func(k core.PluginVersion) bool { return k.Version == v })
 	if i < 0 {
-		w.t.Fatalf("version %s is not registered", v)
+		w.Fatalf("version %s is not registered", v)
 	}
 	return known[i].Quarantine
 }

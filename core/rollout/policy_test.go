@@ -18,10 +18,10 @@ func automatically(plan core.RolloutPlan) func(*rollout.Options) {
 
 // ways are the rollouts that there were, oldest first.
 func (w *world) ways() string {
-	w.t.Helper()
-	all, err := w.store.Rollouts(w.t.Context(), plugin, 0, 100)
+	w.Helper()
+	all, err := w.store.Rollouts(w.Context(), plugin, 0, 100)
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	var ways []string
 	for _, r := range slices.Backward(all) {
@@ -32,42 +32,41 @@ func (w *world) ways() string {
 
 func TestPolicy(t *testing.T) {
 	const next = "1.2.0"
-	begin := func(t *testing.T, g *gateway, v string) core.Rollout {
-		t.Helper()
-		r, err := g.Begin(t.Context(), rollout.Request{Plugin: plugin, Version: v, Plan: quick(core.StrategyImmediate), Actor: operator})
+	begin := func(w *world, g *gateway, v string) {
+		w.Helper()
+		_, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: v, Plan: quick(core.StrategyImmediate), Actor: operator})
 		if err != nil {
-			t.Fatal(err)
+			w.Fatal(err)
 		}
-		return r
 	}
 	for _, c := range []struct {
 		name   string
 		policy func(*rollout.Options)
 		has    []string
-		then   func(t *testing.T, w *world, g *gateway)
+		then   func(w *world, g *gateway)
 		want   string
 	}{
 		{"manual: nothing by itself", nil, []string{before, after}, nil, ""},
 		{"a higher version that is there", automatically(quick(core.StrategyCanary)), []string{before, after}, nil, "1.0.0 to 1.1.0 promoted by policy"},
-		{"one that comes", automatically(quick(core.StrategyImmediate)), []string{before}, func(_ *testing.T, _ *world, g *gateway) {
+		{"one that comes", automatically(quick(core.StrategyImmediate)), []string{before}, func(_ *world, g *gateway) {
 			g.host.install(installed(before, after)...)
 		}, "1.0.0 to 1.1.0 promoted by policy"},
 		{"the highest of several", automatically(quick(core.StrategyImmediate)), []string{before, after, next}, nil, "1.0.0 to 1.2.0 promoted by policy"},
 		{"not a lower one", automatically(quick(core.StrategyImmediate)), []string{"0.9.0", before}, nil, ""},
-		{"a bad one once", automatically(quick(core.StrategyImmediate)), []string{before, next}, func(_ *testing.T, w *world, _ *gateway) {
+		{"a bad one once", automatically(quick(core.StrategyImmediate)), []string{before, next}, func(w *world, _ *gateway) {
 			w.set(func(w *world) { w.versions[next].crash = true })
 		}, "1.0.0 to 1.2.0 rolled_back by policy"},
-		{"not what an operator replaced by a lower one", automatically(quick(core.StrategyImmediate)), []string{before, after}, func(t *testing.T, w *world, g *gateway) {
+		{"not what an operator replaced by a lower one", automatically(quick(core.StrategyImmediate)), []string{before, after}, func(w *world, g *gateway) {
 			pass(20 * time.Second)
-			begin(t, g, before)
+			begin(w, g, before)
 		}, "1.0.0 to 1.1.0 promoted by policy, 1.1.0 to 1.0.0 promoted by operator"},
-		{"not what an operator rolled back", automatically(quick(core.StrategyCanary)), []string{before, after}, func(t *testing.T, w *world, g *gateway) {
-			all, err := g.List(t.Context(), plugin, 0, 1)
+		{"not what an operator rolled back", automatically(quick(core.StrategyCanary)), []string{before, after}, func(w *world, g *gateway) {
+			all, err := g.List(w.Context(), plugin, 0, 1)
 			if err != nil || len(all) != 1 {
-				t.Fatalf("%+v, %v", all, err)
+				w.Fatalf("%+v, %v", all, err)
 			}
-			if _, err := g.Rollback(t.Context(), plugin, all[0].ID, operator, ""); err != nil {
-				t.Fatal(err)
+			if _, err := g.Rollback(w.Context(), plugin, all[0].ID, operator, ""); err != nil {
+				w.Fatal(err)
 			}
 		}, "1.0.0 to 1.1.0 rolled_back by policy"},
 		{"one that does not fit", func(o *rollout.Options) {
@@ -76,21 +75,21 @@ func TestPolicy(t *testing.T) {
 		}, []string{before, after}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				w.versions[next] = &version{}
 				g := w.start("g1", c.policy, c.has...)
 				if c.then != nil {
-					c.then(t, w, g)
+					c.then(w, g)
 				}
 				pass(30 * time.Second)
 				if got := w.ways(); got != c.want {
-					t.Errorf("rollouts: %q, want %q", got, c.want)
+					w.Errorf("rollouts: %q, want %q", got, c.want)
 				}
 				w.kill(g)
 				w.start("g1", c.policy, c.has...)
 				pass(5 * time.Second)
 				if got := w.ways(); got != c.want {
-					t.Errorf("after a restart: %q, want %q", got, c.want)
+					w.Errorf("after a restart: %q, want %q", got, c.want)
 				}
 			})
 		})
@@ -98,14 +97,14 @@ func TestPolicy(t *testing.T) {
 }
 
 func TestGatewaysBeginOnceByPolicy(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		policy := automatically(quick(core.StrategyImmediate))
 		one, other := w.start("g1", policy, before), w.start("g2", policy, before)
 		one.host.install(installed(before, after)...)
 		other.host.install(installed(before, after)...)
 		pass(30 * time.Second)
 		if got := w.ways(); got != "1.0.0 to 1.1.0 promoted by policy" {
-			t.Errorf("rollouts: %q", got)
+			w.Errorf("rollouts: %q", got)
 		}
 	})
 }
@@ -126,26 +125,26 @@ func TestChoose(t *testing.T) {
 		{"none is here", nil, "", "", "", "this gateway has no version of plugin email"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				g := w.start("g1", nil)
 				for _, v := range c.versions {
-					if _, err := w.store.RegisterVersion(t.Context(), core.PluginVersion{Plugin: "email", Version: v, SHA256: v, FirstSeen: time.Now()}); err != nil {
-						t.Fatal(err)
+					if _, err := w.store.RegisterVersion(w.Context(), core.PluginVersion{Plugin: "email", Version: v, SHA256: v, FirstSeen: time.Now()}); err != nil {
+						w.Fatal(err)
 					}
 				}
 				if c.quarantine != "" {
-					if err := w.store.Quarantine(t.Context(), "email", c.quarantine, "bad"); err != nil {
-						t.Fatal(err)
+					if err := w.store.Quarantine(w.Context(), "email", c.quarantine, "bad"); err != nil {
+						w.Fatal(err)
 					}
 				}
 				if c.active != "" {
-					if _, err := w.store.Activate(t.Context(), "email", c.active); err != nil {
-						t.Fatal(err)
+					if _, err := w.store.Activate(w.Context(), "email", c.active); err != nil {
+						w.Fatal(err)
 					}
 				}
-				got, err := g.Choose(t.Context(), "email", c.versions)
+				got, err := g.Choose(w.Context(), "email", c.versions)
 				if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-					t.Errorf("%q, %v; want %q, %q", got, err, c.want, c.err)
+					w.Errorf("%q, %v; want %q, %q", got, err, c.want, c.err)
 				}
 			})
 		})
@@ -153,58 +152,58 @@ func TestChoose(t *testing.T) {
 }
 
 func TestNewPluginBeginsByItself(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil, before)
 		g.host.install(append(installed(before), core.PluginVersion{Plugin: "fax", Version: "3.0.0", SHA256: "fax"})...)
 		pass(time.Second)
-		state, err := w.store.RolloutsState(t.Context(), time.Now())
+		state, err := w.store.RolloutsState(w.Context(), time.Now())
 		if err != nil || state.Active["fax"] != "3.0.0" {
-			t.Errorf("active: %v, %v", state.Active, err)
+			w.Errorf("active: %v, %v", state.Active, err)
 		}
 	})
 }
 
 func TestRemoveReachesEveryGateway(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		one, other := w.start("g1", nil), w.start("g2", nil)
-		if err := one.Remove(t.Context(), plugin, after, operator); err != nil {
-			t.Fatal(err)
+		if err := one.Remove(w.Context(), plugin, after, operator); err != nil {
+			w.Fatal(err)
 		}
 		if n := len(one.host.Installed()); n != 1 {
-			t.Errorf("%d versions are left where it was removed", n)
+			w.Errorf("%d versions are left where it was removed", n)
 		}
 		pass(6 * time.Second)
 		if n := len(other.host.Installed()); n != 1 {
-			t.Errorf("%d versions are left on another gateway", n)
+			w.Errorf("%d versions are left on another gateway", n)
 		}
 		other.host.install(installed(before, after)...)
 		pass(10 * time.Second)
-		versions, err := one.Versions(t.Context(), plugin)
+		versions, err := one.Versions(w.Context(), plugin)
 		if err != nil || len(versions) != 2 || len(other.host.Installed()) != 2 {
-			t.Errorf("installed again: %+v, %v", versions, err)
+			w.Errorf("installed again: %+v, %v", versions, err)
 		}
 	})
 }
 
 func TestVersionIsRemovedOnceItNoLongerRuns(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		g.host.mu.Lock()
 		g.host.runOf(after).running = true // it drains
 		g.host.mu.Unlock()
-		if err := g.Remove(t.Context(), plugin, after, operator); err != nil {
-			t.Fatal(err)
+		if err := g.Remove(w.Context(), plugin, after, operator); err != nil {
+			w.Fatal(err)
 		}
 		pass(6 * time.Second)
 		if n := len(g.host.Installed()); n != 2 {
-			t.Fatalf("%d versions, while one drains", n)
+			w.Fatalf("%d versions, while one drains", n)
 		}
 		g.host.mu.Lock()
 		g.host.runOf(after).running = false
 		g.host.mu.Unlock()
 		pass(6 * time.Second)
 		if n := len(g.host.Installed()); n != 1 {
-			t.Errorf("%d versions are left", n)
+			w.Errorf("%d versions are left", n)
 		}
 	})
 }

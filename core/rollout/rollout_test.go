@@ -21,20 +21,20 @@ func TestStrategiesEndWithTheNewVersion(t *testing.T) {
 		{"immediate", "starting, promoted", noBake},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				var ended []core.Rollout
 				g := w.start("g1", func(o *rollout.Options) { o.Ended = func(r core.Rollout) { ended = append(ended, r) } })
 				r := w.begin(g, c.plan)
 				w.until(r.ID, core.RolloutPromoted, time.Minute)
 				pass(time.Second)
 				if got := w.timeline(r.ID); got != c.timeline {
-					t.Errorf("timeline %q, want %q", got, c.timeline)
+					w.Errorf("timeline %q, want %q", got, c.timeline)
 				}
 				if a := g.host.arrangement(); !same(a, core.Arrangement{Active: after}) || w.active() != after {
-					t.Errorf("it ends with %+v, and %s is active", a, w.active())
+					w.Errorf("it ends with %+v, and %s is active", a, w.active())
 				}
 				if len(ended) != 1 || ended[0].State != core.RolloutPromoted {
-					t.Errorf("ended: %+v", ended)
+					w.Errorf("ended: %+v", ended)
 				}
 			})
 		})
@@ -42,20 +42,20 @@ func TestStrategiesEndWithTheNewVersion(t *testing.T) {
 }
 
 func TestStepsTakeTheirTimeAndLeaveTheirFigures(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		r := w.begin(g, quick(core.StrategyCanary))
 		_, took := w.until(r.ID, core.RolloutPromoted, time.Minute)
 		if least := startsIn + 3*time.Second + 3*time.Second + 5*time.Second; took < least || took > least+2*time.Second {
-			t.Errorf("it took %s, want little more than %s", took, least)
+			w.Errorf("it took %s, want little more than %s", took, least)
 		}
 		_, events := w.rollout(r.ID)
 		step := events[3] // from 50 % to everything
 		if step.New == nil || step.Old == nil || step.New.Samples() < 400 || step.Old.Samples() < 400 || step.New.Samples() > 800 {
-			t.Errorf("the second step compared %+v with %+v, want about 600 results each", step.New, step.Old)
+			w.Errorf("the second step compared %+v with %+v, want about 600 results each", step.New, step.Old)
 		}
 		if !strings.Contains(step.Reason, "failed beside") || step.Actor != "g1" {
-			t.Errorf("event %+v", step)
+			w.Errorf("event %+v", step)
 		}
 	})
 }
@@ -63,7 +63,7 @@ func TestStepsTakeTheirTimeAndLeaveTheirFigures(t *testing.T) {
 func TestArrangementFollowsThePlan(t *testing.T) {
 	plan := quick(core.StrategyCanary)
 	plan.By, plan.Accounts = core.ByAccount, []core.AccountID{7, 9}
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		r := w.begin(g, plan)
 		w.until(r.ID, core.RolloutPromoted, time.Minute)
@@ -76,26 +76,26 @@ func TestArrangementFollowsThePlan(t *testing.T) {
 		}
 		for i, a := range g.host.arranged {
 			if i >= len(want) || !same(a, want[i]) {
-				t.Fatalf("arrangement %d is %+v, want %+v", i, a, want)
+				w.Fatalf("arrangement %d is %+v, want %+v", i, a, want)
 			}
 		}
 	})
 }
 
 func TestShadowComparesUntilSomebodyDecides(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		r := w.begin(g, quick(core.StrategyShadow))
 		w.until(r.ID, core.RolloutShadow, 10*time.Second)
 		pass(time.Minute)
 		if r, _ := w.rollout(r.ID); r.State != core.RolloutShadow {
-			t.Fatalf("it left the shadow by itself: %s, %s", r.State, r.Reason)
+			w.Fatalf("it left the shadow by itself: %s, %s", r.State, r.Reason)
 		}
 		if a := g.host.arrangement(); !a.Shadow || a.Beside != after || a.Share != 0 {
-			t.Errorf("arrangement %+v", a)
+			w.Errorf("arrangement %+v", a)
 		}
-		if _, err := g.Promote(t.Context(), plugin, r.ID, operator, ""); err != nil {
-			t.Fatal(err)
+		if _, err := g.Promote(w.Context(), plugin, r.ID, operator, ""); err != nil {
+			w.Fatal(err)
 		}
 		w.until(r.ID, core.RolloutPromoted, 10*time.Second)
 	})
@@ -121,7 +121,7 @@ func TestBadVersionGoesBack(t *testing.T) {
 	} {
 		for _, state := range []core.RolloutState{core.RolloutCanary, core.RolloutBaking} {
 			t.Run(c.name+", "+string(state), func(t *testing.T) {
-				inWorld(t, func(t *testing.T, w *world) {
+				inWorld(t, func(w *world) {
 					g := w.start("g1", nil)
 					plan := quick(core.StrategyCanary)
 					if plan.Bake = time.Minute; state == core.RolloutCanary {
@@ -133,10 +133,10 @@ func TestBadVersionGoesBack(t *testing.T) {
 					back, took := w.until(r.ID, core.RolloutRolledBack, c.within)
 					pass(time.Second)
 					if !strings.Contains(back.Reason, c.reason) || w.quarantine(after) != back.Reason {
-						t.Errorf("reason %q, quarantine %q, want %q", back.Reason, w.quarantine(after), c.reason)
+						w.Errorf("reason %q, quarantine %q, want %q", back.Reason, w.quarantine(after), c.reason)
 					}
 					if a := g.host.arrangement(); !same(a, core.Arrangement{Active: before}) || w.active() != before {
-						t.Errorf("after %s: %+v, active %s", took, a, w.active())
+						w.Errorf("after %s: %+v, active %s", took, a, w.active())
 					}
 				})
 			})
@@ -155,21 +155,21 @@ func TestNewVersionThatDoesNotStartGoesBack(t *testing.T) {
 		{"never", "version 1.1.0 is not ready on gateway g1: no login after 30s", version{waiting: "no login"}, 31 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				*w.versions[after] = c.bad
 				g := w.start("g1", nil)
 				r := w.begin(g, quick(core.StrategyCanary))
 				back, _ := w.until(r.ID, core.RolloutRolledBack, c.within)
 				pass(time.Second)
 				if back.Reason != c.reason || w.quarantine(after) != c.reason {
-					t.Errorf("reason %q, quarantine %q, want %q", back.Reason, w.quarantine(after), c.reason)
+					w.Errorf("reason %q, quarantine %q, want %q", back.Reason, w.quarantine(after), c.reason)
 				}
 				if a := g.host.arrangement(); !same(a, core.Arrangement{Active: before}) {
-					t.Errorf("arrangement %+v", a)
+					w.Errorf("arrangement %+v", a)
 				}
 				for _, a := range g.host.arranged {
 					if a.Active != before || a.Share != 0 {
-						t.Errorf("messages went another way: %+v", a)
+						w.Errorf("messages went another way: %+v", a)
 					}
 				}
 			})
@@ -178,14 +178,14 @@ func TestNewVersionThatDoesNotStartGoesBack(t *testing.T) {
 }
 
 func TestProviderThatHangsBlamesNobody(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
 		r := w.begin(g, quick(core.StrategyCanary))
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
 		w.set(func(w *world) { w.versions[before].hang, w.versions[after].hang = true, true })
 		pass(time.Minute)
 		if r, _ := w.rollout(r.ID); r.State != core.RolloutCanary {
-			t.Errorf("it is %s: %s", r.State, r.Reason)
+			w.Errorf("it is %s: %s", r.State, r.Reason)
 		}
 	})
 }
@@ -200,17 +200,17 @@ func TestFewResultsMakeItWait(t *testing.T) {
 		{"throttled", "has 0 of 100 results", func(w *world) { w.versions[after].throttled = 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
+			inWorld(t, func(w *world) {
 				c.change(w)
 				g := w.start("g1", nil)
 				r := w.begin(g, quick(core.StrategyCanary))
 				pass(time.Minute)
-				d, err := g.Get(t.Context(), plugin, r.ID)
+				d, err := g.Get(w.Context(), plugin, r.ID)
 				if err != nil || d.State != core.RolloutCanary || d.Step != 0 || !strings.Contains(d.Waiting, c.waits) {
-					t.Errorf("it is %s, step %d, waits: %q (%v), want %q", d.State, d.Step, d.Waiting, err, c.waits)
+					w.Errorf("it is %s, step %d, waits: %q (%v), want %q", d.State, d.Step, d.Waiting, err, c.waits)
 				}
 				if len(d.Reports) != 1 || d.Reports[0].Gateway != "g1" {
-					t.Errorf("reports %+v", d.Reports)
+					w.Errorf("reports %+v", d.Reports)
 				}
 				w.set(func(w *world) { w.traffic, *w.versions[after] = perSecond, version{} })
 				w.until(r.ID, core.RolloutPromoted, time.Minute)
@@ -220,7 +220,7 @@ func TestFewResultsMakeItWait(t *testing.T) {
 }
 
 func TestBadVersionThatWasBadBeforeIsNoWorse(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
+	inWorld(t, func(w *world) {
 		*w.versions[before], *w.versions[after] = version{failed: 0.3, latency: time.Second}, version{failed: 0.3, latency: time.Second}
 		g := w.start("g1", nil)
 		r := w.begin(g, quick(core.StrategyCanary))
