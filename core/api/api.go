@@ -26,13 +26,11 @@ type Options struct {
 	Templates     store.Templates
 	Traces        trace.Reader
 	Plugins       Plugins
+	Rollouts      Rollouts
+	Records       RolloutRecords
+	Versions      Versions
+	Accounts      Accounts
 	Callbacks     Callbacks
-	// Rollouts, Records, Versions and Accounts serve the routes below one plugin. Where Rollouts is nil, those answer
-	// that they are not available, and the others may be nil too.
-	Rollouts Rollouts
-	Records  RolloutRecords
-	Versions Versions
-	Accounts Accounts
 	// Operators returns the names of the accounts whose keys may change plugins, as of now; default: "default" alone.
 	Operators func() []string
 	// Ready returns the state of each dependency. It must obey ctx.
@@ -126,7 +124,7 @@ func (o Options) check() error {
 	v := reflect.ValueOf(o)
 	for _, name := range []string{
 		"Authenticator", "Sender", "Idempotency", "Messages", "Retrier", "Templates", "Traces", "Plugins",
-		"Callbacks", "Ready", "Metrics", "Limiter", "Rules", "Logger",
+		"Rollouts", "Records", "Versions", "Accounts", "Callbacks", "Ready", "Metrics", "Limiter", "Rules", "Logger",
 	} {
 		if v.FieldByName(name).IsNil() {
 			missing = append(missing, name)

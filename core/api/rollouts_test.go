@@ -400,10 +400,3 @@ func TestOperatorsAlone(t *testing.T) {
 	h.want(h.do("GET", smsRollouts, "", as(h.other)...), 200, 0)
 	h.want(h.do("GET", smsRollouts, ""), 403, core.CodeForbidden)
 }
-
-func TestWithoutRollouts(t *testing.T) {
-	h := newHarness(t, func(o *api.Options) { o.Rollouts, o.Records, o.Versions, o.Accounts = nil, nil, nil, nil })
-	h.want(h.do("GET", smsRollouts, ""), 503, core.CodeUnavailable)
-	h.want(h.do("POST", smsRollouts, `{"version":"1.1.0"}`), 503, core.CodeUnavailable)
-	h.want(h.do("GET", "/api/plugins", ""), 200, 0)
-}
