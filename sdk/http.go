@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,13 +55,10 @@ func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, e
 	if c := callFrom(req.Context()); c != nil {
 		client = c.server.http
 	}
-	var connected atomic.Bool
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	})
-	resp, err := client.Do(req.WithContext(ctx))
+	var progress httpProgress
+	resp, err := client.Do(progress.follow(req))
 	if err != nil {
-		if !connected.Load() {
+		if !progress.connected.Load() {
 			return Receipt{}, Retryable(clean("connect", err), Code(CodeConnectFailed))
 		}
 		return Receipt{}, classify(clean("send request", err))
@@ -75,6 +73,47 @@ func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, e
 	}
 	r, err := read(resp, body)
 	return r, cleanError(clean, err)
+}
+
+// httpProgress is how far a request has come.
+type httpProgress struct {
+	connected atomic.Bool // there was a connection
+	left      atomic.Bool // the whole request has left over HTTP/1, and may have been acted upon
+	multiplex atomic.Bool // the connection speaks HTTP/2
+}
+
+var errHTTPLost = errors.New("the connection was lost before the answer")
+
+// follow returns req with its progress noted, and sent at most once. When a connection that served before is lost,
+// net/http by itself repeats a GET, and whatever carries an Idempotency-Key: the message would go out twice and
+// nobody would know. It asks GetBody for the body of the repeat, which refuses once the request has left. In HTTP/2
+// the server says which requests it did not look at, and only those are repeated.
+func (p *httpProgress) follow(req *http.Request) *http.Request {
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			p.connected.Store(true)
+			secure, ok := info.Conn.(*tls.Conn)
+			p.multiplex.Store(ok && secure.ConnectionState().NegotiatedProtocol == "h2")
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			p.left.Store(info.Err == nil && !p.multiplex.Load())
+		},
+	}))
+	again := req.GetBody
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		req.Body = io.NopCloser(strings.NewReader(""))
+		again = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
+	case again == nil:
+		return req // nothing can be repeated of which the body is gone
+	}
+	req.GetBody = func() (io.ReadCloser, error) {
+		if p.left.Load() {
+			return nil, errHTTPLost
+		}
+		return again()
+	}
+	return req
 }
 
 // httpOutcome returns the error that a status stands for; nil for 2xx.

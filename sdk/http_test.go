@@ -1,12 +1,15 @@
 package sdk_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,5 +141,77 @@ func TestDoHTTPFunc(t *testing.T) {
 	results, err := gw.deliver(t.Context(), batchOf("test/a", 2))
 	if err != nil || results["a0"].GetProviderIds()[0] != "id-1" || verdict(results["a1"]) != "rejected blocked message" {
 		t.Errorf("%v, %v", results, err)
+	}
+}
+
+// net/http must not repeat what the provider may have taken: nobody would know that it went out twice.
+func TestDoHTTPSendsOnce(t *testing.T) {
+	for name, change := range map[string]func(*http.Request){
+		"GET":                func(r *http.Request) { r.Method, r.Body, r.GetBody, r.ContentLength = http.MethodGet, nil, nil, 0 },
+		"an idempotency key": func(r *http.Request) { r.Header.Set("Idempotency-Key", "msg_1") },
+		"POST":               func(*http.Request) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address, requests := forgetful(t)
+			send := func() error {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address, strings.NewReader("text"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				change(req)
+				_, err = sdk.DoHTTP(req)
+				return err
+			}
+			if err := send(); err != nil {
+				t.Fatal(err)
+			}
+			err := send() // over the same connection
+			if sdk.OutcomeOf(err) != sdk.OutcomeUncertain || requests.Load() != 2 {
+				t.Errorf("%v after %d requests: %v", sdk.OutcomeOf(err), requests.Load(), err)
+			}
+		})
+	}
+}
+
+// forgetful is a server that answers the first request of a connection, reads the second and hangs up.
+func forgetful(t *testing.T) (address string, requests *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests = &atomic.Int64{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			answerOnce(conn, requests)
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+	})
+	return l.Addr().String(), requests
+}
+
+func answerOnce(conn net.Conn, requests *atomic.Int64) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReader(conn)
+	for i := range 2 {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, req.Body)
+		requests.Add(1)
+		if i == 0 {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		}
 	}
 }
