@@ -221,11 +221,15 @@ func (w *watcher) tell(d *client.RolloutDetail) {
 
 // standing says in a few words where a rollout is.
 func standing(r *client.Rollout) string {
-	s := strings.ReplaceAll(string(r.State), "_", " ") + ", " + percent(r.Share)
-	if r.Paused {
-		s += ", paused"
+	return stateOf(r.State, r.Paused) + ", " + percent(r.Share)
+}
+
+func stateOf(state client.RolloutState, paused bool) string {
+	text := strings.ReplaceAll(string(state), "_", " ")
+	if paused {
+		text += ", paused"
 	}
-	return s
+	return text
 }
 
 // percent writes a share; small ones keep what they have behind the point.
@@ -236,7 +240,7 @@ func picture(d *client.RolloutDetail) []string {
 	r := &d.Rollout
 	lines := []string{
 		fmt.Sprintf("%s %s → %s   rollout %d, %s, by %s", r.Plugin, r.From, r.To, r.Id, r.Plan.Strategy, r.Actor),
-		fmt.Sprintf("state    %s since %s", standing(r), r.Since.Local().Format(shownTime)),
+		"state    " + stateOf(r.State, r.Paused) + ", since " + r.Since.Local().Format(shownTime),
 		"share    " + bar(r.Share/100) + " " + percent(r.Share) + stepOf(r),
 	}
 	if r.Plan.MinSamples > 0 {
@@ -334,18 +338,5 @@ func timeline(d *client.RolloutDetail) []string {
 }
 
 func eventLine(e *client.RolloutEvent) string {
-	state := strings.ReplaceAll(string(e.State), "_", " ")
-	if e.Paused {
-		state += ", paused"
-	}
-	line := fmt.Sprintf("%s  %-11s %6s  %s: %s", e.At.Local().Format(shownTime), state, percent(e.Share), e.Actor, e.Reason)
-	if e.New.Samples > 0 {
-		line += fmt.Sprintf(" (old: %s; new: %s)", brief(&e.Old), brief(&e.New))
-	}
-	return line
-}
-
-// brief is what was judged of a version.
-func brief(f *client.VersionFigures) string {
-	return fmt.Sprintf("%s, %s failed, %s uncertain, p99 %s", count(f.Samples, "sample"), rate(f.Failed, f.Samples), rate(f.Uncertain, f.Samples), duration(f.P99Ms))
+	return fmt.Sprintf("%s  %-14s %6s  %s: %s", e.At.Local().Format(shownTime), stateOf(e.State, e.Paused), percent(e.Share), e.Actor, e.Reason)
 }

@@ -224,7 +224,7 @@ func TestPluginStatus(t *testing.T) {
 	o := g.run(t, "status", "sms")
 	for _, want := range []string{
 		"sms 1.0.0 → 1.1.0   rollout 7, canary, by default/bootstrap\n",
-		"state    canary, 5 % since 2026-11-27 12:00:00\n",
+		"state    canary, since 2026-11-27 12:00:00\n",
 		"share    [██░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 5 %   step 2 of 3\n",
 		"samples  [███████████████░░░░░░░░░░░░░░░] 50 of at least 100\n",
 		"accounts beta\n", "waits    50 of 100 results\n",
@@ -233,8 +233,8 @@ func TestPluginStatus(t *testing.T) {
 		"recipient errors                3                0\n",
 		"p99                       12.3 ms          11.0 ms\n",
 		"memory                     34 MiB           36 MiB\n",
-		"2026-11-27 12:00:00  starting       0 %  default/bootstrap: from version 1.0.0 to 1.1.0\n",
-		"2026-11-27 12:00:00  canary         5 %  gateway-1: it is as good (old: 9900 samples, 0 failed, 0 uncertain, p99 -; new: 100 samples, 1 (1.0 %) failed, 0 uncertain, p99 11.0 ms)\n",
+		"2026-11-27 12:00:00  starting          0 %  default/bootstrap: from version 1.0.0 to 1.1.0\n",
+		"2026-11-27 12:00:00  canary            5 %  gateway-1: it is as good\n",
 	} {
 		o.expect(t, 0, want, "")
 	}
@@ -253,7 +253,7 @@ func TestPluginWatch(t *testing.T) {
 	first.Events = first.Events[:1]
 	g := newPluginGateway(t, first, inCanary(), finished("promoted", "it has baked"))
 	o := g.run(t, "rollout", "sms", "1.1.0", "--watch")
-	o.expect(t, 0, "2026-11-27 12:00:00  promoted     100 %  gateway-1: it has baked\nsms 1.0.0 → 1.1.0", "")
+	o.expect(t, 0, "2026-11-27 12:00:00  promoted        100 %  gateway-1: it has baked\nsms 1.0.0 → 1.1.0", "")
 	if strings.Count(o.out, "from version 1.0.0") != 1 || strings.Count(o.out, "it is ready everywhere") != 1 || strings.Contains(o.out, "\x1b") {
 		t.Errorf("watch:\n%s", o.out)
 	}
