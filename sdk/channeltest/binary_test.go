@@ -1,7 +1,6 @@
 package channeltest_test
 
 import (
-	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,30 +23,6 @@ func TestGoodBinary(t *testing.T) {
 		},
 		Slow: channeltest.To("slow"), Panics: channeltest.To("panic"), Noisy: channeltest.To("noisy"), Fails: channeltest.To("fail"),
 	})
-}
-
-// Each fault of a process is found by the case that is there for it.
-func TestBadBinary(t *testing.T) {
-	for fault, want := range map[string]struct{ name, says string }{
-		"no handshake":    {"handshake", "hello, world"},
-		"dies of SIGTERM": {"signals ignored until drained", "after terminated"},
-		"stays":           {"orphan exits", "still runs"},
-		"leaks":           {"no secret in any log", "<the secret>"},
-		"swallows":        {"64 KiB stderr lines", "came out"},
-		"dies of noise":   {"noise on stdout", "printing to the standard output"},
-	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			s := subject(t, fault)
-			err := run(t, s, want.name)
-			if err == nil || !strings.Contains(err.Error(), want.says) {
-				t.Errorf("case %q: want an error with %q, got: %v", want.name, want.says, err)
-			}
-			if skip, ok := errors.AsType[*channeltest.SkipError](err); ok {
-				t.Errorf("skipped: %s", skip.Reason)
-			}
-		})
-	}
 }
 
 // Noise before the handshake is survived, and named.
@@ -77,20 +52,6 @@ func TestRawLongLines(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-func subject(t *testing.T, fault string) *channeltest.Subject {
-	t.Helper()
-	s, err := channeltest.NewSubject(channeltest.Suite{
-		Binary: filepath.Join(binaries, "badplugin"),
-		Env:    []string{"FAULT=" + fault},
-		Config: map[string]any{"host": "localhost", "token": "s3cret-token"},
-		Noisy:  channeltest.To("noisy"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // run runs the case with that name.

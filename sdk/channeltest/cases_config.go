@@ -12,41 +12,10 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
-	"github.com/pigeonry/pigeonry/sdk"
 )
 
 // dialect is the JSON Schema the contract asks for.
 const dialect = "https://json-schema.org/draft/2020-12/schema"
-
-func handshake(ctx context.Context, s *Subject) error {
-	sess, err := s.start(ctx)
-	if err != nil {
-		return err
-	}
-	defer sess.close()
-	about := sess.about
-	switch {
-	case about.GetName() == "":
-		return errors.New("the name in Describe is empty")
-	case about.GetVersion() == "":
-		return errors.New("the version in Describe is empty")
-	case len(about.GetChannels()) == 0:
-		return errors.New("there are no channels in Describe")
-	case about.GetInstanceNonce() == "":
-		return errors.New("the instance nonce in Describe is empty")
-	case !slices.Contains(about.GetApiVersions(), sdk.APIVersion):
-		return fmt.Errorf("the API versions %v in Describe lack %s", about.GetApiVersions(), sdk.APIVersion)
-	}
-	again, err := s.start(ctx)
-	if err != nil {
-		return fmt.Errorf("a second time: %w", err)
-	}
-	defer again.close()
-	if again.about.GetInstanceNonce() == about.GetInstanceNonce() {
-		return errors.New("two instances have the same nonce in Describe")
-	}
-	return nil
-}
 
 func schemaMatches(ctx context.Context, s *Subject) error {
 	sess, err := s.start(ctx)

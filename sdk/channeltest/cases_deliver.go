@@ -36,6 +36,31 @@ func unknownConnector(ctx context.Context, s *Subject) error {
 	return sess.retryable(ctx, "a connector that is not configured", 3)
 }
 
+// largeBytes is above what gRPC takes unless it is told to take more: 4 MiB.
+const largeBytes = 5 << 20
+
+func large(ctx context.Context, s *Subject) error {
+	sess, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	defer sess.close()
+	l := sess.about.GetLimits()
+	for _, limit := range []int64{l.GetMaxBatchBytes(), l.GetMaxMessageBytes()} {
+		if limit > 0 && limit <= largeBytes {
+			return skipf("the plugin describes a limit of %d bytes", limit)
+		}
+	}
+	// The outcome is the channel's business.
+	_, err = sess.send(ctx, sess.items(1, func(item *channelv1.Item) {
+		item.Content.Attachments = []*channelv1.Attachment{{
+			Name: "large.bin", ContentType: "application/octet-stream",
+			Source: &channelv1.Attachment_Data{Data: make([]byte, largeBytes)},
+		}}
+	})...)
+	return err
+}
+
 func expired(ctx context.Context, s *Subject) error {
 	sess, err := s.ready(ctx)
 	if err != nil {

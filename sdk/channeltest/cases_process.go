@@ -52,6 +52,28 @@ func signals(ctx context.Context, s *Subject) error {
 	return sess.drain(ctx)
 }
 
+func endsWhenAsked(ctx context.Context, s *Subject) error {
+	if err := s.needsProcess(); err != nil {
+		return err
+	}
+	sess, err := s.ready(ctx)
+	if err != nil {
+		return err
+	}
+	defer sess.close()
+	if err := sess.accepted(ctx, sess.items(1)...); err != nil {
+		return err
+	}
+	if err := sess.drain(ctx); err != nil {
+		return err
+	}
+	sess.close()
+	if err := sess.process.ending(); err != nil {
+		return fmt.Errorf("after Drain and Shutdown of plugin.GRPCController: %w", err)
+	}
+	return nil
+}
+
 func killed(ctx context.Context, s *Subject) error {
 	if err := s.needsProcess(); err != nil {
 		return err

@@ -20,4 +20,6 @@ func (p *process) signal(os.Signal) error { return errPlatform }
 func (p *process) kill()                  {}
 func (p *process) abandon()               {}
 func (p *process) noise() []string        { return nil }
+func (p *process) socket() string         { return "" }
+func (p *process) ending() error          { return errPlatform }
 func (p *process) gone() <-chan struct{}  { return nil }

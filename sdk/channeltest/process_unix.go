@@ -5,12 +5,12 @@ package channeltest
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +26,6 @@ import (
 )
 
 const (
-	startTimeout = 10 * time.Second
 	// killTimeout is how long go-plugin may take to end the process before it is shot.
 	killTimeout = 5 * time.Second
 	// outputTimeout is how long the output may stay open when the process is gone: a grandchild
@@ -36,15 +35,15 @@ const (
 	firstNoise = 5
 )
 
-// handshakeLine begins what go-plugin prints: core protocol, app protocol, network.
-var handshakeLine = regexp.MustCompile(`^\d+\|\d+\|(unix|tcp)\|`)
-
 // process is the plugin as a child process. It is a runner for go-plugin, which reads nothing but
 // the handshake line; the rest of the output goes into the transcript.
 type process struct {
 	cmd    *exec.Cmd
 	output *transcript
 	parent bool // run below a shell, which can be killed instead of us
+
+	socketDir string
+	plaintext bool
 
 	handshake *io.PipeReader // what go-plugin reads
 	toClient  *io.PipeWriter
@@ -53,8 +52,11 @@ type process struct {
 	exited    chan struct{} // cmd.Wait has returned
 	waitErr   error
 
-	mu    sync.Mutex
-	lines []string // printed before the handshake
+	mu      sync.Mutex
+	lines   []string // printed before the handshake
+	address string   // of the socket
+	refused error    // what is wrong with the handshake
+	shot    bool     // go-plugin had to kill it
 }
 
 var _ runner.Runner = (*process)(nil)
@@ -74,20 +76,24 @@ func (s *Subject) launch(belowShell bool) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("directory for the socket: %w", err)
 	}
-	p := &process{output: &s.output, parent: belowShell, closed: make(chan struct{}), exited: make(chan struct{})}
+	p := &process{
+		output: &s.output, parent: belowShell, plaintext: s.Plaintext,
+		closed: make(chan struct{}), exited: make(chan struct{}),
+	}
 	p.handshake, p.toClient = io.Pipe()
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		AutoMTLS:         !s.Plaintext,
 		SkipHostEnv:      true,
 		StartTimeout:     startTimeout,
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       s.output.writer("stdout"),
 		SyncStderr:       s.output.writer("stderr"),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.socketDir = socketDir
 			p.cmd = p.command(path, append(s.environment(), cmd.Env...))
 			return p, nil
 		},
@@ -98,7 +104,7 @@ func (s *Subject) launch(belowShell bool) (*session, error) {
 	})}
 	if sess.ChannelServiceClient, err = dispense(client); err != nil {
 		sess.close()
-		return nil, fmt.Errorf("%w%s", err, p.complaint())
+		return nil, p.explain(err)
 	}
 	return sess, nil
 }
@@ -113,17 +119,6 @@ func dispense(client *goplugin.Client) (channelv1.ChannelServiceClient, error) {
 		return nil, fmt.Errorf("dispense %q: %w", sdk.PluginName, err)
 	}
 	return raw.(channelv1.ChannelServiceClient), nil
-}
-
-// environment is what the plugin may see of ours.
-func (s *Subject) environment() []string {
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	return append(env, s.Env...)
 }
 
 // command is the plugin itself, or a shell that starts it and tells its pid on descriptor 3.
@@ -206,13 +201,18 @@ func (p *process) watch(stdout, stderr *os.File) {
 	}()
 }
 
-// readStdout skips to the handshake line, hands it to go-plugin, and drains what follows.
+// readStdout skips to the handshake line, hands it to go-plugin, and drains what follows. A line that
+// the gateway would refuse ends the process, as the gateway would.
 func (p *process) readStdout(stdout io.Reader) {
 	in := bufio.NewReaderSize(stdout, 64<<10)
 	for {
 		line, err := in.ReadString('\n')
 		if handshakeLine.MatchString(line) {
-			_, _ = io.WriteString(p.toClient, line)
+			if p.greet(line) {
+				_, _ = io.WriteString(p.toClient, line)
+			} else {
+				p.kill()
+			}
 			break
 		}
 		if line != "" {
@@ -224,6 +224,14 @@ func (p *process) readStdout(stdout io.Reader) {
 		}
 	}
 	_, _ = io.Copy(p.output.writer("stdout"), in)
+}
+
+// greet says whether the handshake line is one that the gateway takes.
+func (p *process) greet(line string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.address, p.refused = handshakeFault(line, p.socketDir, p.plaintext)
+	return p.refused == nil
 }
 
 func (p *process) keepNoise(line string) {
@@ -241,12 +249,36 @@ func (p *process) noise() []string {
 	return p.lines
 }
 
-// complaint explains a failed start by what the process printed.
-func (p *process) complaint() string {
-	if n := p.noise(); len(n) > 0 {
-		return fmt.Sprintf("; before that it printed %q", n)
+// explain says why a start failed: by the handshake, or by what the process printed instead of it.
+func (p *process) explain(err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.refused != nil:
+		return p.refused
+	case p.address != "":
+		return err
+	case len(p.lines) > 0:
+		return fmt.Errorf("no handshake line came on the standard output, only %q", p.lines)
 	}
-	return ""
+	return fmt.Errorf("no handshake line came on the standard output within %s, or before the end: %w", startTimeout, err)
+}
+
+// socket is the path of the plugin's socket.
+func (p *process) socket() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.address
+}
+
+// ending says how the process ended after end: nil when it did so by itself, and well.
+func (p *process) ending() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shot {
+		return errors.New("it had to be killed")
+	}
+	return p.waitErr
 }
 
 // signal sends sig to the plugin alone.
@@ -297,8 +329,11 @@ func (p *process) Wait(context.Context) error {
 	return p.waitErr
 }
 
-// Kill shoots the process.
+// Kill shoots the process. go-plugin calls it when the process outlives Shutdown for too long.
 func (p *process) Kill(context.Context) error {
+	p.mu.Lock()
+	p.shot = true
+	p.mu.Unlock()
 	p.kill()
 	return nil
 }

@@ -6,13 +6,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 )
+
+// startTimeout is how long a plugin may take until it can be called.
+const startTimeout = 10 * time.Second
 
 // Subject is the plugin under test. Each case starts it anew.
 type Subject struct {
@@ -99,6 +104,17 @@ func (sess *session) configure(ctx context.Context, revision int64, config map[s
 		return fmt.Errorf("call Configure: it refused the config: %s", show(d))
 	}
 	return nil
+}
+
+// environment is what the plugin may see of ours.
+func (s *Subject) environment() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return append(env, s.Env...)
 }
 
 // saw keeps the text of an error for the search for secrets.

@@ -29,6 +29,9 @@ type Suite struct {
 
 	// Env is the environment of the Binary, as "NAME=value", beside PATH, HOME and TMPDIR.
 	Env []string
+	// Plaintext is for a Binary whose language cannot do mutual TLS, as its plugin.hcl says. Operators
+	// have to allow each such plugin by name.
+	Plaintext bool
 
 	// Config is a connector's config with which messages are accepted. Durations are strings.
 	Config map[string]any
@@ -84,10 +87,8 @@ func Run(t *testing.T, suite Suite) {
 	}
 	for _, c := range Cases() {
 		t.Run(c.Name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)
-			defer cancel()
 			subject.Note = t.Logf
-			err := c.Run(ctx, subject)
+			err := subject.Try(t.Context(), c)
 			if skip, ok := errors.AsType[*SkipError](err); ok {
 				t.Skipf("%s: skipped: %s", c.Name, skip.Reason)
 			}
@@ -96,6 +97,13 @@ func Run(t *testing.T, suite Suite) {
 			}
 		})
 	}
+}
+
+// Try runs one case, for at most a minute.
+func (s *Subject) Try(ctx context.Context, c Case) error {
+	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
+	defer cancel()
+	return c.Run(ctx, s)
 }
 
 // Case is one thing a plugin must do.
@@ -119,12 +127,15 @@ func skipf(format string, args ...any) error { return &SkipError{fmt.Sprintf(for
 func Cases() []Case {
 	return []Case{
 		{"handshake", "the plugin starts, is connected to and says who it is", handshake},
+		{"describe by hand", "started by hand with -describe it prints the same as JSON", describeFlag},
+		{"strangers stay out", "who does not have the gateway's certificate is not served", strangers},
 		{"schema", "the config schema is valid JSON Schema 2020-12 and matches the config", schemaMatches},
 		{"bad config", "a bad config is refused with the path of the field, and opens nothing", badConfig},
 		{"revisions", "a newer config replaces the old one, an older one is refused", revisions},
 		{"check", "Check reaches the provider", check},
 		{"one result per attempt", "every attempt gets exactly one result", onePerAttempt},
 		{"unknown connector", "items of a connector that is not configured come back retryable", unknownConnector},
+		{"a large message", "a message of 5 MiB gets its result", large},
 		{"expired items unsent", "an item after its not_after is rejected as expired and not sent", expired},
 		{"deadline honoured", "a call ends at its deadline and leaves the plugin well", deadline},
 		{"concurrent batches", "batches do not mix", concurrent},
@@ -133,6 +144,7 @@ func Cases() []Case {
 		{"health", "the state comes at once, and at each change", health},
 		{"drain", "draining finishes what is in flight and takes nothing more", drain},
 		{"signals ignored until drained", "SIGTERM and SIGINT do not end a plugin that has work", signals},
+		{"ends when asked", "go-plugin's Shutdown ends the process within two seconds, with code 0", endsWhenAsked},
 		{"SIGKILL in mid-batch", "a killed plugin loses only what it had not reported, and nobody waits", killed},
 		{"orphan exits", "a plugin whose gateway is gone ends within five seconds", orphan},
 		{"noise on stdout", "what is printed to the standard output breaks nothing", noise},

@@ -1,5 +1,6 @@
-// Command badplugin does what a plugin must not do, as the variable FAULT says; each fault makes one
-// case of the kit fail, or shows what it survives.
+// Command badplugin does what a plugin must not do, as the variable FAULT says. A fault that bears the
+// name of a case of the kit breaks what that case guards and nothing else; the others show what the kit
+// says of, or survives in, less subtle plugins. Without a fault it is a good plugin.
 package main
 
 import (
@@ -8,8 +9,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
@@ -26,31 +30,57 @@ type config struct {
 
 type channel struct{ config }
 
+// fault is what this process does wrong.
+var fault = os.Getenv("FAULT")
+
 // The files themselves: go-plugin replaces the variables.
 var stdout, stderr = os.Stdout, os.Stderr
 
-func (c *channel) Send(_ context.Context, m *sdk.Message) (sdk.Receipt, error) {
-	switch os.Getenv("FAULT") {
-	case "leaks":
+// noisy counts the messages for the recipient of that name.
+var noisy atomic.Int64
+
+func (c *channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
+	if fault == "no secret in any log" {
 		fmt.Fprintln(stderr, "connecting with", c.Token.Reveal())
-	case "raw long lines": // on the descriptor itself: this is no fault, the kit must survive it
-		if m.Recipient == "noisy" {
-			fmt.Fprintln(stderr, strings.Repeat("x", 300<<10))
-			fmt.Fprintln(stdout, strings.Repeat("y", 300<<10))
+	}
+	switch m.Recipient {
+	case "slow":
+		select {
+		case <-time.After(1100 * time.Millisecond):
+		case <-ctx.Done():
+			return sdk.Receipt{}, ctx.Err()
 		}
-	case "swallows":
-		if m.Recipient == "noisy" {
-			fmt.Fprintln(stderr, strings.Repeat("x", 1<<10))
-		}
-	case "dies of noise":
-		if m.Recipient == "noisy" {
-			os.Exit(3)
-		}
+	case "panic":
+		panic("as asked")
+	case "fail":
+		return sdk.Receipt{}, sdk.Permanent(fmt.Errorf("401 for %s", c.Token.Reveal()))
+	case "noisy":
+		shout()
 	}
 	return sdk.Receipt{}, nil
 }
 
-// wire serves the SDK's server through go-plugin without what sdk.Serve adds.
+// Check reaches nobody.
+func (c *channel) Check(context.Context) error { return nil }
+
+// shout prints long lines.
+func shout() {
+	size := 70 << 10
+	switch fault {
+	case "64 KiB stderr lines":
+		size = 1 << 10
+	case "noise on stdout":
+		if noisy.Add(1) == 3 {
+			os.Exit(3)
+		}
+	case "raw long lines": // on the descriptors themselves: this is no fault, the kit must survive it
+		size = 300 << 10
+	}
+	fmt.Fprintln(stderr, strings.Repeat("x", size))
+	fmt.Fprintln(stdout, strings.Repeat("y", size))
+}
+
+// wire serves a service through go-plugin without what sdk.Serve adds.
 type wire struct {
 	goplugin.NetRPCUnsupportedPlugin
 	service channelv1.ChannelServiceServer
@@ -65,33 +95,88 @@ func (wire) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) 
 	return nil, nil
 }
 
+func plugin() sdk.Plugin[config] {
+	return sdk.Plugin[config]{
+		Name: "bad", Version: "1.0.0", Prototype: (*channel)(nil),
+		Open: func(_ context.Context, c config) (sdk.Sender, error) { return &channel{c}, nil },
+	}
+}
+
 func main() {
-	switch os.Getenv("FAULT") {
+	if slices.Contains(os.Args, "-describe") {
+		p := plugin()
+		if fault == "describe by hand" {
+			p.Version = "2.0.0"
+		}
+		sdk.Serve(p)
+		return
+	}
+	switch fault {
 	case "no handshake":
 		fmt.Println("hello, world")
 		return
+	case "says nothing":
+		return
+	case "listens elsewhere":
+		fmt.Println("1|1|tcp|127.0.0.1:1234|grpc|")
+		select {}
 	case "noise before handshake":
 		fmt.Println("starting up...")
 		fmt.Println(strings.Repeat("y", 70<<10))
-	case "dies of SIGTERM":
+	case "SIGKILL in mid-batch":
+		hide()
+	}
+	ignoreSignals()
+	go watchParent()
+
+	s := sdk.NewServer(plugin())
+	s.LogTo(io.Discard)
+	b := &bad{Server: s}
+	if fault == "strangers stay out" {
+		serveAnybody(b)
+		return
+	}
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: sdk.Handshake,
+		Plugins:         goplugin.PluginSet{sdk.PluginName: wire{service: b}},
+		GRPCServer:      newServer,
+		Logger:          hclog.NewNullLogger(),
+	})
+	if fault == "ends when asked" && b.drained.Load() {
+		select {}
+	}
+}
+
+// newServer makes a server with the bound of the SDK's, or with gRPC's own.
+func newServer(opts []grpc.ServerOption) *grpc.Server {
+	if fault != "a large message" {
+		opts = append(opts, grpc.MaxRecvMsgSize(sdk.MaxReceiveBytes))
+	}
+	return grpc.NewServer(opts...)
+}
+
+func ignoreSignals() {
+	if fault == "signals ignored until drained" {
 		go func() {
 			c := make(chan os.Signal, 1)
 			signal.Notify(c, syscall.SIGTERM)
 			<-c
 			os.Exit(0)
 		}()
-	case "stays":
-		signal.Ignore(syscall.SIGTERM, syscall.SIGPIPE)
+		return
 	}
-	s := sdk.NewServer(sdk.Plugin[config]{
-		Name: "bad", Version: "1.0.0",
-		Open: func(_ context.Context, c config) (sdk.Sender, error) { return &channel{c}, nil },
-	})
-	s.LogTo(io.Discard)
-	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: sdk.Handshake,
-		Plugins:         goplugin.PluginSet{sdk.PluginName: wire{service: s}},
-		GRPCServer:      goplugin.DefaultGRPCServer,
-		Logger:          hclog.NewNullLogger(),
-	})
+	signal.Ignore(syscall.SIGTERM, os.Interrupt, syscall.SIGPIPE)
+}
+
+// watchParent ends an orphan. GRACE is for what it has in flight.
+func watchParent() {
+	if fault == "orphan exits" {
+		return
+	}
+	for parent := os.Getppid(); os.Getppid() == parent; {
+		time.Sleep(50 * time.Millisecond)
+	}
+	grace, _ := time.ParseDuration(os.Getenv("GRACE"))
+	time.Sleep(grace)
+	os.Exit(1)
 }
