@@ -18,6 +18,7 @@ name in operators, "default" if they say nothing.`,
   pigeonry plugin rollback acme --reason "customers complain"`,
 	}
 	parent.AddCommand(
+		p.pluginTest(),
 		p.pluginInstall(),
 		p.pluginList(), p.pluginVersions(), p.pluginRemove(),
 		p.pluginRollout(), p.pluginStatus(),
