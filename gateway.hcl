@@ -30,6 +30,7 @@ plugins {
 
   # What may also be said here. What has a value shows its default:
   #
+  # store             = "./data/plugins" # the copies that are executed; a user of the sandbox must be able to enter it
   # rollout           = "manual"        # an operator begins a rollout; "automatic": the gateway, for a higher version
   # require_signature = false           # true: a plugin that none of trusted_keys has signed does not start
   # trusted_keys      = [file("keys/acme.pub")]
@@ -49,7 +50,7 @@ plugins {
   # }
   #
   # sandbox {                 # bounds for the process of each plugin; what is left out is not bounded
-  #   user      = "pigeonry-plugin"
+  #   user      = "pigeonry-plugin" # the gateway must be root for that
   #   memory    = "512MB"
   #   cpu       = 1.5         # cores
   #   files     = 1024        # open at a time

@@ -5,8 +5,9 @@
 #   plugin.sh <folder> <out>
 set -eu
 
-source=$1 out=$2
-mkdir -p "$out"
+source=$1
+mkdir -p "$2"
+out=$(cd "$2" && pwd) # the build runs in another folder
 fresh=$(mktemp "$out/.build-XXXXXX")
 trap 'rm -f "$fresh"' EXIT
 

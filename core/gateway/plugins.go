@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -27,8 +28,8 @@ func openCatalog(s *settings.Settings, logger *slog.Logger) (*catalog.Catalog, e
 		keys[i] = key
 	}
 	c, err := catalog.Open(catalog.Options{
-		Dir: s.Plugins.Dir, Store: filepath.Join(s.DataDir, "plugins"), RequireSignature: s.Plugins.RequireSignature,
-		TrustedKeys: keys, Logger: logger,
+		Dir: s.Plugins.Dir, Store: cmp.Or(s.Plugins.Store, filepath.Join(s.DataDir, "plugins")),
+		Shared: s.Plugins.Sandbox.User != "", RequireSignature: s.Plugins.RequireSignature, TrustedKeys: keys, Logger: logger,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the plugins: %w", err)

@@ -185,6 +185,7 @@ func fixedSettings() []fixed {
 		fix("queue", func(s *settings.Settings) *settings.Technology { return &s.Queue }),
 		fix("coordination", func(s *settings.Settings) *settings.Technology { return &s.Coordination }),
 		fix("plugins.dir", func(s *settings.Settings) *string { return &s.Plugins.Dir }),
+		fix("plugins.store", func(s *settings.Settings) *string { return &s.Plugins.Store }),
 		fix("plugins.require_signature", func(s *settings.Settings) *bool { return &s.Plugins.RequireSignature }),
 		fixList("plugins.trusted_keys", func(s *settings.Settings) *[]string { return &s.Plugins.TrustedKeys }),
 		fixList("plugins.plaintext", func(s *settings.Settings) *[]string { return &s.Plugins.Plaintext }),

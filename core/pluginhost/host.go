@@ -71,7 +71,7 @@ func (h *Host) openLocked() error {
 	if err != nil {
 		return err
 	}
-	if h.runtime, err = openRuntimeDir(h.options.RuntimeDir); err != nil {
+	if h.runtime, err = openRuntimeDir(h.options.RuntimeDir, h.options.Sandbox.User != ""); err != nil {
 		return err
 	}
 	if err := h.runtime.sweep(h.options.Logger); err != nil {

@@ -45,8 +45,9 @@ type record struct {
 	Folder  string `json:"folder"` // of its socket
 }
 
-// openRuntimeDir makes the folder and sees to it that nobody else may enter.
-func openRuntimeDir(path string) (*runtimeDir, error) {
+// openRuntimeDir makes the folder and sees to it that nobody else may enter. Shared: plugins run as another user, so
+// that their sockets have to be elsewhere.
+func openRuntimeDir(path string, shared bool) (*runtimeDir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("find the runtime folder: %w", err)
@@ -58,7 +59,7 @@ func openRuntimeDir(path string) (*runtimeDir, error) {
 		return nil, fmt.Errorf("close the runtime folder to others: %w", err)
 	}
 	d := &runtimeDir{path: path, sockets: path, gateway: owner{os.Getpid(), identify(os.Getpid())}}
-	if len(d.sockets)+socketTail > maxSocketPath {
+	if shared || len(d.sockets)+socketTail > maxSocketPath {
 		d.sockets = os.TempDir() // its folders are made with mode 0700 as well
 	}
 	if over := len(d.sockets) + socketTail - maxSocketPath; over > 0 {

@@ -54,7 +54,7 @@ func TestSweepEndsWhatAnEarlierGatewayLeft(t *testing.T) {
 		"never started":           {func(r *record) { r.Process = owner{} }, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := openRuntimeDir(filepath.Join(t.TempDir(), "run"))
+			d, err := openRuntimeDir(filepath.Join(t.TempDir(), "run"), false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestSweepEndsWhatAnEarlierGatewayLeft(t *testing.T) {
 
 // A record that says something odd harms nothing outside.
 func TestSweepMindsItsOwnFolders(t *testing.T) {
-	d, err := openRuntimeDir(filepath.Join(t.TempDir(), "run"))
+	d, err := openRuntimeDir(filepath.Join(t.TempDir(), "run"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -22,6 +23,9 @@ type confinement struct {
 func (s Sandbox) confine(cmd *exec.Cmd) (*confinement, error) {
 	c := &confinement{sandbox: s, uid: -1}
 	if err := c.become(cmd.SysProcAttr); err != nil {
+		return nil, err
+	}
+	if err := c.reaches(cmd.Path); err != nil {
 		return nil, err
 	}
 	c.group = newCgroup(s)
@@ -42,6 +46,9 @@ func (c *confinement) become(attributes *syscall.SysProcAttr) error {
 	}
 	u, err := user.Lookup(c.sandbox.User)
 	if err != nil {
+		u, err = user.LookupId(c.sandbox.User)
+	}
+	if err != nil {
 		return refuse("no such user", err)
 	}
 	uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
@@ -55,6 +62,32 @@ func (c *confinement) become(attributes *syscall.SysProcAttr) error {
 	c.uid, c.gid = int(uid), int(gid)
 	attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	return nil
+}
+
+// reaches says whether the user of the sandbox may pass through the folders above the executable.
+func (c *confinement) reaches(path string) error {
+	if c.uid < 0 {
+		return nil
+	}
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		info, err := os.Stat(folder)
+		if err != nil {
+			return fmt.Errorf("look at the folders above the plugin: %w", err)
+		}
+		owner, known := info.Sys().(*syscall.Stat_t)
+		passes := info.Mode().Perm()&0o001 != 0 || known && (int(owner.Uid) == c.uid && info.Mode().Perm()&0o100 != 0 ||
+			int(owner.Gid) == c.gid && info.Mode().Perm()&0o010 != 0)
+		if !passes {
+			return &startError{
+				what: "plugin out of the user's reach", expected: fmt.Sprintf("folders that user %s may pass through", c.sandbox.User),
+				found: fmt.Sprintf("%s with mode %s", folder, info.Mode().Perm()),
+				remedy: "set plugins.store to a folder elsewhere, such as /var/lib/pigeonry/plugins", permanent: true,
+			}
+		}
+		if folder == filepath.Dir(folder) {
+			return nil
+		}
+	}
 }
 
 // open lets the process into the folder of its socket.

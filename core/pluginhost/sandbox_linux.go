@@ -58,7 +58,7 @@ func newCgroup(s Sandbox) *cgroup {
 	}
 	g := &cgroup{path: path}
 	for name, value := range settings {
-		if err := os.WriteFile(filepath.Join(path, name), []byte(value), 0o600); err != nil {
+		if err := setCgroup(filepath.Join(path, name), value); err != nil {
 			g.remove()
 			return nil
 		}
@@ -70,9 +70,22 @@ func newCgroup(s Sandbox) *cgroup {
 	return g
 }
 
+// setCgroup writes a setting of a group; one that is not there is not made.
+func setCgroup(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
 // cgroupParent is the group that holds the gateway's own: "" where there are none of version 2.
 func cgroupParent() string {
 	const root = "/sys/fs/cgroup"
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err != nil {
+		return "" // groups of version 1, or none
+	}
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return ""

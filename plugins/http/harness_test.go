@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1" //nolint:depguard // a test speaks to the plugin as the gateway does
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 

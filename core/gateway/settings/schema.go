@@ -121,6 +121,7 @@ func pluginsSchema() block {
 	return block{
 		attributes: map[string]check{
 			"dir":               text,
+			"store":             text,
 			"rollout":           oneOf(string(RolloutManual), string(RolloutAutomatic)),
 			"require_signature": boolean,
 			"trusted_keys":      list(0, `[file("keys/acme.pub")]`, publicKey),

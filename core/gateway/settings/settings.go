@@ -111,6 +111,8 @@ type Technology struct {
 // Plugins says where plugins are found, which of them may run and how, and how a new version takes over.
 type Plugins struct {
 	Dir string `koanf:"dir"` // holds <name>/<version>/<name>
+	// Store holds the copies of plugins that are executed. Empty: the folder plugins of DataDir.
+	Store string `koanf:"store"`
 	// Rollout says who begins the rollout of a version that was installed.
 	Rollout RolloutMode `koanf:"rollout"`
 	// RequireSignature refuses a plugin that none of TrustedKeys has signed.

@@ -25,9 +25,14 @@ func newPacked(r io.Reader, file io.Closer, limit int64) (*packed, error) {
 	if err != nil {
 		return nil, badArchive("a file that gzip does not know", err)
 	}
-	// Headers and what is skipped count too, so that an endless archive comes to an end.
-	bounded := &boundedReader{r: raw, left: limit + maxFiles*maxManifest, limit: limit}
-	return &packed{archive: tar.NewReader(bounded), file: file, limit: limit, seen: map[string]bool{}}, nil
+	return readPacked(raw, file, limit), nil
+}
+
+// readPacked reads an archive that is no longer compressed. Headers and what is skipped count too, so that an endless
+// archive comes to an end.
+func readPacked(r io.Reader, file io.Closer, limit int64) *packed {
+	bounded := &boundedReader{r: r, left: limit + maxFiles*maxManifest, limit: limit}
+	return &packed{archive: tar.NewReader(bounded), file: file, limit: limit, seen: map[string]bool{}}
 }
 
 func badArchive(found string, cause error) *Fault {

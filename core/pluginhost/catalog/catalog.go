@@ -37,6 +37,8 @@ type Options struct {
 	// Store holds the copies that are executed, as <store>/<sha256>/<name>. It is created, and nobody else may
 	// enter it. Required.
 	Store string
+	// Shared lets other users execute the copies, where plugins run as one: they may neither list nor change them.
+	Shared bool
 	// RequireSignature refuses every version whose manifest no trusted key has signed.
 	RequireSignature bool
 	// TrustedKeys are those whose signatures count.
@@ -52,6 +54,7 @@ type Options struct {
 // Catalog is the plugins folder and the store. Its methods may be called at the same time.
 type Catalog struct {
 	dir, store       string // absolute
+	shared           bool
 	requireSignature bool
 	keys             []Key
 	log              *slog.Logger
@@ -85,11 +88,11 @@ func Open(o Options) (*Catalog, error) {
 	if err := errors.Join(dirErr, storeErr); err != nil {
 		return nil, fmt.Errorf("plugin catalog: %w", err)
 	}
-	if err := prepareStore(store); err != nil {
+	if err := prepareStore(store, o.Shared); err != nil {
 		return nil, err
 	}
 	return &Catalog{
-		dir: dir, store: store, requireSignature: o.RequireSignature, keys: slices.Clone(o.TrustedKeys),
+		dir: dir, store: store, shared: o.Shared, requireSignature: o.RequireSignature, keys: slices.Clone(o.TrustedKeys),
 		log:      cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		debounce: cmp.Or(o.Debounce, 500*time.Millisecond), rescan: cmp.Or(o.Rescan, 30*time.Second),
 		measured: map[string]measurement{}, first: map[string]string{}, staged: map[string]stamp{},
@@ -99,8 +102,9 @@ func Open(o Options) (*Catalog, error) {
 // Dir is the absolute path of the folder that holds the plugins.
 func (c *Catalog) Dir() string { return c.dir }
 
-// prepareStore makes the store a folder that nobody else may enter and that programs can be executed from.
-func prepareStore(store string) error {
+// prepareStore makes the store a folder that nobody else may enter, or only pass through, and that programs can be
+// executed from.
+func prepareStore(store string, shared bool) error {
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return fmt.Errorf("make the plugin store: %w", err)
 	}
@@ -114,7 +118,7 @@ func prepareStore(store string) error {
 			Found: fmt.Sprintf("that %s belongs to user %d", store, s.Uid), Remedy: "change its owner or name another folder", Permanent: true,
 		}
 	}
-	if err := os.Chmod(store, 0o700); err != nil { //nolint:gosec // a folder must be entered
+	if err := os.Chmod(store, folderMode(shared)); err != nil {
 		return fmt.Errorf("close the plugin store: %w", err)
 	}
 	if noExec(store) {

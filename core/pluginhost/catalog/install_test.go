@@ -202,7 +202,7 @@ func regular(name, content string) entry {
 }
 
 // tarball makes an archive.
-func tarball(t testing.TB, entries ...entry) []byte {
+func tarball(t *testing.T, entries ...entry) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -221,7 +221,7 @@ func tarball(t testing.TB, entries ...entry) []byte {
 	return b.Bytes()
 }
 
-func zipped(t testing.TB, content []byte) []byte {
+func zipped(t *testing.T, content []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -360,50 +360,6 @@ func TestArchiveByHand(t *testing.T) {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
-}
-
-// Whatever is in an archive, Install makes a good version of it or leaves nothing behind, and nothing outside of
-// the plugins folder.
-func FuzzArchive(f *testing.F) {
-	content := script("x")
-	manifest := regular("plugin.hcl", string(catalog.Manifest{Name: "sms", Version: "1.0.0", SHA256: sum(content)}.Encode()))
-	f.Add(tarball(f, manifest, regular("sms", content)), false)
-	f.Add(tarball(f, manifest, regular("../../sms", content)), false)
-	f.Add(tarball(f, manifest, entry{tar.Header{Name: "sms", Typeflag: tar.TypeSymlink, Linkname: "/bin/sh"}, ""}), false)
-	f.Add(tarball(f, regular("./plugin.hcl", manifest.content), regular("plugin.hcl.sig", "x"), regular("sms", content)), false)
-	f.Add(zipped(f, tarball(f, manifest)), true)
-	f.Fuzz(func(t *testing.T, archive []byte, raw bool) {
-		if !raw { // past the checksum of gzip
-			archive = zipped(t, archive)
-		}
-		top := t.TempDir()
-		dir, source := filepath.Join(top, "plugins"), filepath.Join(top, "archive")
-		write(t, source, string(archive), 0o600)
-		_, installErr := catalog.Install(dir, source, catalog.InstallOptions{MaxBytes: limit})
-		entries, err := os.ReadDir(top)
-		if err != nil || len(entries) > 2 {
-			t.Fatalf("beside the plugins folder there are %v, %v", entries, err)
-		}
-		if left := leftovers(t, dir); len(left) != 0 {
-			t.Errorf("left are %v", left)
-		}
-		if !exists(dir) {
-			return
-		}
-		c, err := catalog.Open(catalog.Options{Dir: dir, Store: filepath.Join(top, "store")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		versions, err := c.Scan()
-		if err != nil || (len(versions) == 1) != (installErr == nil) {
-			t.Fatalf("installed with %v: %+v, %v", installErr, versions, err)
-		}
-		for _, v := range versions {
-			if v.Problem != nil {
-				t.Errorf("installed with a problem: %v", v.Problem)
-			}
-		}
-	})
 }
 
 // Equal contents make equal archives, whenever and by whomever they are made.

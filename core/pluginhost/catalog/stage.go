@@ -43,13 +43,26 @@ func (c *Catalog) stored(plugin, checksum string) string {
 	return filepath.Join(c.store, checksum, plugin)
 }
 
-// storedMode is that of every copy: nobody writes it, the gateway included.
-const storedMode = 0o500
+// fileMode is that of every copy: nobody writes it, the gateway included.
+func fileMode(shared bool) os.FileMode {
+	if shared {
+		return 0o555 // an interpreter has to read a script
+	}
+	return 0o500
+}
+
+// folderMode is that of the store and its folders.
+func folderMode(shared bool) os.FileMode {
+	if shared {
+		return 0o711
+	}
+	return 0o700
+}
 
 // intact says whether a copy is there and is what it should be.
 func (c *Catalog) intact(path, checksum string) bool {
 	f, info, err := openFile(path, noLink)
-	if err != nil || info.Mode().Perm() != storedMode {
+	if err != nil || info.Mode().Perm() != fileMode(c.shared) {
 		return false
 	}
 	defer f.Close()
@@ -89,7 +102,10 @@ func (c *Catalog) copy(v Version, path string) error {
 	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
 	}
-	temporary, err := storeFile(folder, source, v.SHA256)
+	if err := os.Chmod(folder, folderMode(c.shared)); err != nil {
+		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
+	}
+	temporary, err := c.storeFile(folder, source, v.SHA256)
 	if err != nil {
 		return err
 	}
@@ -102,8 +118,8 @@ func (c *Catalog) copy(v Version, path string) error {
 
 // storeFile copies the source into a temporary file of the folder if its checksum is right and this machine can
 // execute it.
-func storeFile(folder string, source io.Reader, checksum string) (string, error) {
-	path, found, err := writeCopy(folder, source)
+func (c *Catalog) storeFile(folder string, source io.Reader, checksum string) (string, error) {
+	path, found, err := writeCopy(folder, source, fileMode(c.shared))
 	if err == nil && found != checksum {
 		err = wrongChecksum(checksum, found)
 	}
@@ -123,7 +139,7 @@ func storeFile(folder string, source io.Reader, checksum string) (string, error)
 // writeCopy writes a temporary file while this program starts no process. One that was being started would inherit
 // the file, open for writing, and until it has closed it nobody could execute the copy
 // (https://github.com/golang/go/issues/22315).
-func writeCopy(folder string, source io.Reader) (path, checksum string, err error) {
+func writeCopy(folder string, source io.Reader, mode os.FileMode) (path, checksum string, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	f, err := os.CreateTemp(folder, ".tmp-")
@@ -131,5 +147,5 @@ func writeCopy(folder string, source io.Reader) (path, checksum string, err erro
 		return "", "", fmt.Errorf("store a plugin: %w", err)
 	}
 	checksum, err = copyBounded(f, source, "executable", maxExecutable)
-	return f.Name(), checksum, errors.Join(err, f.Chmod(storedMode), f.Close())
+	return f.Name(), checksum, errors.Join(err, f.Chmod(mode), f.Close())
 }
