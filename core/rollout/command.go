@@ -135,8 +135,11 @@ func (s *Service) begin(ctx context.Context, q *Request, version core.PluginVers
 	s.o.Logger.InfoContext(ctx, "rollout: begins", "plugin", r.Plugin, "rollout", r.ID, "from", r.From, "to", r.To,
 		"strategy", r.Plan.Strategy, "actor", r.Actor)
 	s.nudge()
-	if version.Quarantine != "" {
-		return r, s.o.Versions.Quarantine(ctx, r.Plugin, r.SHA256, "")
+	if version.Quarantine == "" {
+		return r, nil
+	}
+	if err := s.o.Versions.Quarantine(ctx, r.Plugin, r.SHA256, ""); err != nil {
+		s.o.Logger.WarnContext(ctx, "rollout: the quarantine does not end, although the version is rolled out", "plugin", r.Plugin, "version", r.To, "error", err)
 	}
 	return r, nil
 }

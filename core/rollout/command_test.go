@@ -77,7 +77,7 @@ func TestBeginRefuses(t *testing.T) {
 }
 
 func TestPlanIsChecked(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		name   string
 		change func(p *core.RolloutPlan)
 		fields []string
@@ -97,26 +97,25 @@ func TestPlanIsChecked(t *testing.T) {
 			},
 			[]string{"/min_samples", "/gates/failure_rate", "/gates/uncertain_rate", "/gates/latency_ratio", "/gates/memory_ratio"},
 		},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				g := w.start("g1", nil)
-				plan := rollout.Defaults(core.StrategyCanary)
-				c.change(&plan)
-				_, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
-				w.wantError(err, core.KindUnprocessable, c.fields[0]+": ")
-				var faulty *core.Error
-				errors.As(err, &faulty)
-				var fields []string
-				for _, f := range faulty.Fields {
-					fields = append(fields, f.Field)
-				}
-				if !slices.Equal(fields, c.fields) {
-					w.Errorf("fields %q, want %q", fields, c.fields)
-				}
-			})
-		})
 	}
+	inWorld(t, func(w *world) {
+		g := w.start("g1", nil)
+		for _, c := range cases {
+			plan := rollout.Defaults(core.StrategyCanary)
+			c.change(&plan)
+			_, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: plan, Actor: operator})
+			w.wantError(err, core.KindUnprocessable, c.fields[0]+": ")
+			var faulty *core.Error
+			errors.As(err, &faulty)
+			var fields []string
+			for _, f := range faulty.Fields {
+				fields = append(fields, f.Field)
+			}
+			if !slices.Equal(fields, c.fields) {
+				w.Errorf("%s: fields %q, want %q", c.name, fields, c.fields)
+			}
+		}
+	})
 }
 
 func TestPlanOfThePolicy(t *testing.T) {
@@ -275,10 +274,10 @@ func TestPauseKeepsAStateAndTheGates(t *testing.T) {
 				}
 				_, err = g.Pause(w.Context(), plugin, r.ID, operator, "")
 				w.wantError(err, core.KindConflict, "is paused already")
-				pass(time.Minute)
+				pass(20 * time.Second)
 				d, err := g.Get(w.Context(), plugin, r.ID)
 				if err != nil || d.State != state || d.Waiting != "paused: lunch" || d.Revision != r.Revision {
-					w.Errorf("after a minute: %+v, %v", d, err)
+					w.Errorf("after a while: %+v, %v", d, err)
 				}
 				if r, err = g.Resume(w.Context(), plugin, r.ID, operator, ""); err != nil || r.Paused || r.Reason != "" {
 					w.Fatalf("%+v, %v", r, err)

@@ -105,7 +105,7 @@ func TestStoreThatFailsIsTriedAgain(t *testing.T) {
 		g := w.start("g1", b.use)
 		r := w.inState(g, core.RolloutCanary)
 		b.advance.Store(true)
-		pass(time.Minute)
+		pass(20 * time.Second)
 		if n := strings.Count(g.log.String(), errBroken.Error()); n != 1 {
 			w.Errorf("it was told %d times that the store fails:\n%s", n, g.log)
 		}
@@ -270,7 +270,7 @@ func TestGatewayThatLacksTheVersion(t *testing.T) {
 			one := w.start("g1", nil)
 			r := w.inState(one, core.RolloutCanary)
 			other := w.start("g2", nil, before)
-			pass(time.Minute)
+			pass(20 * time.Second)
 			d, err := one.Get(w.Context(), plugin, r.ID)
 			if err != nil || d.State != core.RolloutCanary || !strings.Contains(d.Waiting, "gateway g2 does not have version 1.1.0") {
 				w.Errorf("%s, waits: %q, %v", d.State, d.Waiting, err)

@@ -221,7 +221,7 @@ func (w *world) until(id int64, state core.RolloutState, within time.Duration) (
 		if time.Since(began) > within || !r.State.Open() {
 			w.Fatalf("after %s the rollout is %s, want %s: %s\n%s", time.Since(began), r.State, state, r.Reason, w.timeline(id))
 		}
-		pass(50 * time.Millisecond)
+		pass(100 * time.Millisecond)
 	}
 }
 

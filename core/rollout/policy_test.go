@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -81,13 +82,13 @@ func TestPolicy(t *testing.T) {
 				if c.then != nil {
 					c.then(w, g)
 				}
-				pass(30 * time.Second)
+				pass(15 * time.Second)
 				if got := w.ways(); got != c.want {
 					w.Errorf("rollouts: %q, want %q", got, c.want)
 				}
 				w.kill(g)
 				w.start("g1", c.policy, c.has...)
-				pass(5 * time.Second)
+				pass(2 * time.Second)
 				if got := w.ways(); got != c.want {
 					w.Errorf("after a restart: %q, want %q", got, c.want)
 				}
@@ -102,7 +103,7 @@ func TestGatewaysBeginOnceByPolicy(t *testing.T) {
 		one, other := w.start("g1", policy, before), w.start("g2", policy, before)
 		one.host.install(installed(before, after)...)
 		other.host.install(installed(before, after)...)
-		pass(30 * time.Second)
+		pass(15 * time.Second)
 		if got := w.ways(); got != "1.0.0 to 1.1.0 promoted by policy" {
 			w.Errorf("rollouts: %q", got)
 		}
@@ -110,7 +111,7 @@ func TestGatewaysBeginOnceByPolicy(t *testing.T) {
 }
 
 func TestChoose(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		name       string
 		versions   []string
 		quarantine string
@@ -121,33 +122,39 @@ func TestChoose(t *testing.T) {
 		{"not one in quarantine", []string{"0.9.0", "1.0.0", "1.1.0"}, "1.1.0", "", "1.0.0", ""},
 		{"one in quarantine, if there is no other", []string{"1.1.0"}, "1.1.0", "", "1.1.0", ""},
 		{"the stored one", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "0.9.0", "0.9.0", ""},
-		{"the stored one is not here", []string{"0.9.0", "1.0.0"}, "", "2.0.0", "2.0.0", "version 2.0.0 of plugin email is active, and this gateway has only 0.9.0, 1.0.0: install 2.0.0 here"},
-		{"none is here", nil, "", "", "", "this gateway has no version of plugin email"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			inWorld(t, func(w *world) {
-				g := w.start("g1", nil)
-				for _, v := range c.versions {
-					if _, err := w.store.RegisterVersion(w.Context(), core.PluginVersion{Plugin: "email", Version: v, SHA256: v, FirstSeen: time.Now()}); err != nil {
-						w.Fatal(err)
-					}
+		{"the stored one is not here", []string{"0.9.0", "1.0.0"}, "", "2.0.0", "2.0.0", "version 2.0.0 of plugin email-4 is active, and this gateway has only 0.9.0, 1.0.0: install 2.0.0 here"},
+		{"none is here", nil, "", "", "", "this gateway has no version of plugin email-5"},
+	}
+	inWorld(t, func(w *world) {
+		g := w.start("g1", nil)
+		for i, c := range cases {
+			name := fmt.Sprintf("email-%d", i)
+			for _, v := range c.versions {
+				w.register(core.PluginVersion{Plugin: name, Version: v, SHA256: v})
+			}
+			if c.quarantine != "" {
+				if err := w.store.Quarantine(w.Context(), name, c.quarantine, "bad"); err != nil {
+					w.Fatal(err)
 				}
-				if c.quarantine != "" {
-					if err := w.store.Quarantine(w.Context(), "email", c.quarantine, "bad"); err != nil {
-						w.Fatal(err)
-					}
+			}
+			if c.active != "" {
+				if _, err := w.store.Activate(w.Context(), name, c.active); err != nil {
+					w.Fatal(err)
 				}
-				if c.active != "" {
-					if _, err := w.store.Activate(w.Context(), "email", c.active); err != nil {
-						w.Fatal(err)
-					}
-				}
-				got, err := g.Choose(w.Context(), "email", c.versions)
-				if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-					w.Errorf("%q, %v; want %q, %q", got, err, c.want, c.err)
-				}
-			})
-		})
+			}
+			got, err := g.Choose(w.Context(), name, c.versions)
+			if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				w.Errorf("%s: %q, %v; want %q, %q", c.name, got, err, c.want, c.err)
+			}
+		}
+	})
+}
+
+func (w *world) register(v core.PluginVersion) {
+	w.Helper()
+	v.FirstSeen = time.Now()
+	if _, err := w.store.RegisterVersion(w.Context(), v); err != nil {
+		w.Fatal(err)
 	}
 }
 

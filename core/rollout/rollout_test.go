@@ -87,7 +87,7 @@ func TestShadowComparesUntilSomebodyDecides(t *testing.T) {
 		g := w.start("g1", nil)
 		r := w.begin(g, quick(core.StrategyShadow))
 		w.until(r.ID, core.RolloutShadow, 10*time.Second)
-		pass(time.Minute)
+		pass(20 * time.Second)
 		if r, _ := w.rollout(r.ID); r.State != core.RolloutShadow {
 			w.Fatalf("it left the shadow by itself: %s, %s", r.State, r.Reason)
 		}
@@ -124,7 +124,8 @@ func TestBadVersionGoesBack(t *testing.T) {
 				inWorld(t, func(w *world) {
 					g := w.start("g1", nil)
 					plan := quick(core.StrategyCanary)
-					if plan.Bake = time.Minute; state == core.RolloutCanary {
+					plan.Steps, plan.Bake = []float64{30, 100}, time.Minute
+					if state == core.RolloutCanary {
 						plan.Window = time.Minute
 					}
 					r := w.begin(g, plan)
@@ -183,7 +184,7 @@ func TestProviderThatHangsBlamesNobody(t *testing.T) {
 		r := w.begin(g, quick(core.StrategyCanary))
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
 		w.set(func(w *world) { w.versions[before].hang, w.versions[after].hang = true, true })
-		pass(time.Minute)
+		pass(20 * time.Second)
 		if r, _ := w.rollout(r.ID); r.State != core.RolloutCanary {
 			w.Errorf("it is %s: %s", r.State, r.Reason)
 		}
@@ -204,7 +205,7 @@ func TestFewResultsMakeItWait(t *testing.T) {
 				c.change(w)
 				g := w.start("g1", nil)
 				r := w.begin(g, quick(core.StrategyCanary))
-				pass(time.Minute)
+				pass(20 * time.Second)
 				d, err := g.Get(w.Context(), plugin, r.ID)
 				if err != nil || d.State != core.RolloutCanary || d.Step != 0 || !strings.Contains(d.Waiting, c.waits) {
 					w.Errorf("it is %s, step %d, waits: %q (%v), want %q", d.State, d.Step, d.Waiting, err, c.waits)
