@@ -12,10 +12,16 @@ import (
 
 func call(t *testing.T, s *sandbox.Sandbox, method, path, body string) (int, string) {
 	t.Helper()
+	return callWith(t, s, method, path, body, http.Header{})
+}
+
+func callWith(t *testing.T, s *sandbox.Sandbox, method, path, body string, header http.Header) (int, string) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Addresses().HTTP+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Header = header
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(r)
 	if err != nil {

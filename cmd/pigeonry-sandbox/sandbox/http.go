@@ -30,6 +30,7 @@ func newWeb(s *Sandbox) *http.Server {
 	w := &web{sandbox: s}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", w.page)
+	mux.HandleFunc("POST /hooks/{channel}", newHooks(s).take)
 	mux.HandleFunc("GET /api/messages", w.messages)
 	mux.HandleFunc("DELETE /api/messages", w.clear)
 	mux.HandleFunc("GET /api/events", w.events)

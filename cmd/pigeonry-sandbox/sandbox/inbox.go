@@ -11,7 +11,7 @@ import (
 type Message struct {
 	// ID counts the messages of the inbox.
 	ID int64 `json:"id"`
-	// Channel is "email" or "sms".
+	// Channel is "email", "sms", or what a hook was called by.
 	Channel string `json:"channel"`
 	// To is the mail address, or the number with a plus sign if it is international.
 	To   string `json:"to"`

@@ -49,14 +49,15 @@ func (o Outcome) Taken() bool {
 type Entry struct {
 	// Seq counts the entries of a ledger from 1, without gaps.
 	Seq int64 `json:"seq"`
-	// Channel is "email" or "sms".
+	// Channel is "email", "sms", or what a hook was called by.
 	Channel string `json:"channel"`
 	To      string `json:"to"`
 	From    string `json:"from"`
 	// Reference is the sender's mark of the message, where the protocol carries one: the header
 	// X-Pigeonry-Id of a mail, user_message_reference of an SMS. A repeat has the same.
 	Reference string `json:"reference,omitempty"`
-	// Idempotency is what stays the same when a message is sent again: the Message-ID of a mail.
+	// Idempotency is what stays the same when a message is sent again: the Message-ID of a mail, the header
+	// Idempotency-Key of a hook.
 	Idempotency string `json:"idempotency,omitempty"`
 	// Attempt is the number of the attempt where the sender tells it (X-Pigeonry-Attempt).
 	Attempt int `json:"attempt,omitempty"`
