@@ -48,7 +48,7 @@ fuzz: ## Each fuzz target for FUZZTIME (2s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure: BENCH=limits|batch|single|rest|backlog|mixed|slow|rate|scale|tables ENGINES=embedded|production
+bench: build ## Measure: BENCH=limits|batch|single|rest|backlog|mixed|slow|rate|swap|scale|tables ENGINES=embedded|production
 	@$(bin)/pigeonry-bench $(BENCH) -engines $(ENGINES) -json
 
 .PHONY: chaos

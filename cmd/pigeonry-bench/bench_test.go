@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,6 +109,8 @@ func TestCommandLine(t *testing.T) {
 		"rest -duration soon":                    "invalid value",
 		"rest -duration 1s -bin /nowhere -json":  "null plugin is not built",
 		"batch -duration 1s -bin /nowhere -json": "null plugin is not built",
+		"swap -rate 0":                           "above 0",
+		"swap -swaps 0":                          "at least one",
 	} {
 		var out bytes.Buffer
 		err := run(t.Context(), strings.Fields(args), &out, &out)
@@ -117,8 +120,9 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A short run against the built programs: what it prints is what others read.
-func TestRest(t *testing.T) {
+// built is the folder of the built programs.
+func built(t *testing.T) string {
+	t.Helper()
 	bin, err := filepath.Abs("../../bin")
 	if err != nil {
 		t.Fatal(err)
@@ -129,15 +133,73 @@ func TestRest(t *testing.T) {
 		}
 		t.Skip("left out: the run against bin/pigeonry, which is not built; run: make build")
 	}
+	return bin
+}
+
+// measured runs the program and reads what it prints.
+func measured(t *testing.T, r *report, args ...string) {
+	t.Helper()
 	var out, stderr bytes.Buffer
-	if err := run(t.Context(), []string{"rest", "-duration", "1s", "-json", "-bin", bin}, &out, &stderr); err != nil {
+	if err := run(t.Context(), append(args, "-json", "-bin", built(t)), &out, &stderr); err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	var r report
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal(out.Bytes(), r); err != nil {
 		t.Fatalf("%v in %s", err, out.String())
 	}
+}
+
+// A short run against the built programs: what it prints is what others read.
+func TestRest(t *testing.T) {
+	var r report
+	measured(t, &r, "rest", "-duration", "1s")
 	if r.Messages == 0 || r.Lost != 0 || r.Doubles != 0 || r.RSS == 0 || r.AcceptP50 == 0 || r.Limits["plugin_batched_items"] == 0 {
 		t.Errorf("got %+v, limits %+v", r, r.Limits)
+	}
+}
+
+// Versions that change places under load lose nothing, double nothing and let no request fail, however busy the machine is.
+func TestSwap(t *testing.T) {
+	r := report{swapFigures: &swapFigures{}}
+	measured(t, &r, "swap", "-duration", "2s", "-rate", "700", "-swaps", "4")
+	if r.Swaps != 4 || r.SwapP99 == 0 || r.APIErrors != 0 || r.Lost != 0 || r.Doubles != 0 || r.Messages == 0 {
+		t.Errorf("got %+v, %+v", r, r.swapFigures)
+	}
+}
+
+func TestMiddleLeavesOutWhatHappenedOnce(t *testing.T) {
+	var samples []sample
+	for i := range 100 {
+		due := time.Unix(int64(i), 0)
+		took := time.Millisecond
+		if i < 20 {
+			took = time.Second // the machine stalled
+		}
+		samples = append(samples, sample{due: due, done: due.Add(took)})
+	}
+	if got := middle(samples, acceptP99); got != 1 {
+		t.Errorf("got %v ms, want 1", got)
+	}
+	if got := middle(nil, acceptP99); got != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// Each version has bytes of its own, and runs.
+func TestInstalledVersionsDiffer(t *testing.T) {
+	bin, folder := built(t), t.TempDir()
+	if err := installVersions(folder, bin, []string{"0.1.0", "0.2.0"}); err != nil {
+		t.Fatal(err)
+	}
+	first, second := filepath.Join(folder, "null", "0.1.0", "null"), filepath.Join(folder, "null", "0.2.0", "null")
+	a, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(second)
+	if err != nil || bytes.Equal(a, b) {
+		t.Errorf("the versions are the same, or not there: %v", err)
+	}
+	if out, err := exec.Command(second, "-describe").Output(); err != nil || !bytes.Contains(out, []byte(`"null"`)) {
+		t.Errorf("the second version: %v: %s", err, out)
 	}
 }

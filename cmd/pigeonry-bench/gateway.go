@@ -20,6 +20,8 @@ const apiKey = "pigeonry-bench-0123456789abcdef0123456789"
 type setup struct {
 	connectors []connector
 	roles      string // "": all of them
+	// versions of the null plugin in a plugins folder of the run's own; none: the built one where it was built.
+	versions []string
 }
 
 // connector is one of the null plugin.
@@ -38,12 +40,20 @@ func plain(settings string) setup {
 func (s setup) hcl(address, dir, bin string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen = %q\ndata_dir = %q\nplugins { dir = %q }\nlog { level = \"warn\" }\n",
-		address, filepath.Join(dir, "data"), filepath.Join(bin, "examples", "plugins"))
+		address, filepath.Join(dir, "data"), s.plugins(dir, bin))
 	for _, c := range s.connectors {
 		fmt.Fprintf(&b, "connector %q \"main\" {\n  plugin = \"null\"\n  %s\n  config {\n    ledger = %q\n    %s\n  }\n}\n",
 			c.channel, c.settings, ledgerOf(dir, c.channel), c.config)
 	}
 	return b.String()
+}
+
+// plugins is the folder that the gateway takes its plugins from.
+func (s setup) plugins(dir, bin string) string {
+	if len(s.versions) > 0 {
+		return filepath.Join(dir, "plugins")
+	}
+	return filepath.Join(bin, "examples", "plugins")
 }
 
 // ledgerOf is the file that the connector of a channel notes its messages in. All gateways write to the same.

@@ -55,15 +55,15 @@ func startPlugin(ctx context.Context, o options) (channelv1.ChannelServiceClient
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := filepath.Glob(filepath.Join(bin, "examples", "plugins", "null", "*", "null"))
-	if err != nil || len(found) == 0 {
-		return nil, nil, errors.New("the null plugin is not built; build it with: make build")
+	executable, err := nullPlugin(bin)
+	if err != nil {
+		return nil, nil, err
 	}
 	host := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: sdk.Handshake, AutoMTLS: true, Logger: hclog.NewNullLogger(),
 		Plugins:          plugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		Cmd:              exec.Command(found[len(found)-1]),
+		Cmd:              exec.Command(executable),
 	})
 	service, err := dispense(host)
 	if err == nil {
@@ -74,6 +74,15 @@ func startPlugin(ctx context.Context, o options) (channelv1.ChannelServiceClient
 		return nil, nil, err
 	}
 	return service, host.Kill, nil
+}
+
+// nullPlugin is the built executable.
+func nullPlugin(bin string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(bin, "examples", "plugins", "null", "*", "null"))
+	if err != nil || len(found) == 0 {
+		return "", errors.New("the null plugin is not built; build it with: make build")
+	}
+	return found[len(found)-1], nil
 }
 
 func dispense(host *plugin.Client) (channelv1.ChannelServiceClient, error) {

@@ -34,35 +34,13 @@ func (c *client) get(ctx context.Context, path string, out any) error {
 }
 
 func (c *client) call(ctx context.Context, method, path string, body []byte, out any) error {
-	if c.conn == nil {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", c.address)
-		if err != nil {
-			return err
-		}
-		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 4096)
-	}
-	if err := c.conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
-		return err
-	}
-	c.buffer.Reset()
-	fmt.Fprintf(&c.buffer, "%s %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
-		method, path, apiKey, len(body))
-	c.buffer.Write(body)
-	if _, err := c.conn.Write(c.buffer.Bytes()); err != nil {
-		return err
-	}
-	response, err := http.ReadResponse(c.reader, nil)
+	status, answer, err := c.exchange(ctx, method, path, body)
 	if err != nil {
+		c.close() // the next call makes another connection
 		return err
 	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
-	}
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s: %s", path, response.Status, answer)
+	if status/100 != 2 {
+		return fmt.Errorf("%s answered %d: %s", path, status, answer)
 	}
 	envelope := struct {
 		Data any `json:"data"`
@@ -70,9 +48,39 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, out
 	return json.Unmarshal(answer, &envelope)
 }
 
+// exchange makes a request and reads the whole answer.
+func (c *client) exchange(ctx context.Context, method, path string, body []byte) (status int, answer []byte, err error) {
+	if c.conn == nil {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", c.address)
+		if err != nil {
+			return 0, nil, err
+		}
+		c.conn, c.reader = conn, bufio.NewReaderSize(conn, 4096)
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+		return 0, nil, err
+	}
+	c.buffer.Reset()
+	fmt.Fprintf(&c.buffer, "%s %s HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n",
+		method, path, apiKey, len(body))
+	c.buffer.Write(body)
+	if _, err := c.conn.Write(c.buffer.Bytes()); err != nil {
+		return 0, nil, err
+	}
+	response, err := http.ReadResponse(c.reader, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer response.Body.Close()
+	answer, err = io.ReadAll(response.Body)
+	return response.StatusCode, answer, err
+}
+
 func (c *client) close() {
 	if c.conn != nil {
 		c.conn.Close()
+		c.conn = nil
 	}
 }
 

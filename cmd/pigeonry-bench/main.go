@@ -40,6 +40,8 @@ What:
   mixed    all four lanes at once, low ones without end: latency of each lane
   slow     a channel alone, then beside one whose provider hangs for 30 s a message: latency of the first
   rate     a connector of 50 messages a second with a backlog: what its provider sees in each second
+  swap     one channel at 5,000 messages/s, quietly and while two versions of its plugin change places 50 times:
+           how long each swap takes, and what it does to the time until a message is accepted
   scale    a slow provider and 1, 2 and 4 worker gateways (production): how the rate grows
   tables   10,000,000 messages of 30 days in the database (production): lists, messages, traces, batches
   chaos    no figure: breaks what gateways stand on, and judges whether every promise was kept; see chaos -help
@@ -63,6 +65,8 @@ type options struct {
 	json     bool
 	bin      string
 	messages int
+	rate     float64
+	swaps    int
 	keep     bool
 	profile  string
 }
@@ -115,6 +119,8 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	flags.BoolVar(&o.json, "json", false, "print one JSON object")
 	flags.StringVar(&o.bin, "bin", "", "folder of the built binaries; default: the folder of this one")
 	flags.IntVar(&o.messages, "messages", 0, "messages to queue (backlog, default 1000000) or to have in the database (tables, default 10000000)")
+	flags.Float64Var(&o.rate, "rate", 5000, "messages a second (swap)")
+	flags.IntVar(&o.swaps, "swaps", 50, "how often the versions change places (swap)")
 	flags.BoolVar(&o.keep, "keep", false, "keep the working folders, for a look at the logs")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this program to a file, for go tool pprof")
 	flags.Usage = func() {
@@ -136,6 +142,9 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	if o.engines != embedded && o.engines != production {
 		return o, nil, fmt.Errorf("there are no engines %q; use embedded or production", o.engines)
 	}
+	if o.rate <= 0 || o.swaps < 1 {
+		return o, nil, errors.New("-rate must be above 0, and -swaps at least one")
+	}
 	measure, ok := measurements()[args[0]]
 	if !ok {
 		return o, nil, fmt.Errorf("%q is nothing to measure; use %s", args[0], whats())
@@ -147,7 +156,7 @@ func measurements() map[string]func(context.Context, options) (report, error) {
 	return map[string]func(context.Context, options) (report, error){
 		"limits": measureLimits, "batch": measureBatch, "single": measureSingle,
 		"rest": measureRest, "backlog": measureBacklog, "mixed": measureMixed, "slow": measureSlow,
-		"rate": measureRate, "scale": measureScale, "tables": measureTables,
+		"rate": measureRate, "swap": measureSwap, "scale": measureScale, "tables": measureTables,
 	}
 }
 

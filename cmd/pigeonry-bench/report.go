@@ -28,6 +28,7 @@ type report struct {
 	Doubles        int     `json:"doubles"`
 	RSS            float64 `json:"rss_mb"`
 	RSSWithPlugins float64 `json:"rss_with_plugins_mb,omitempty"`
+	*swapFigures           // nil: nothing was swapped
 
 	// Parts are what was measured apart, and Aims what is judged.
 	Parts []part `json:"parts,omitempty"`
@@ -59,12 +60,17 @@ func timed(name string, times []time.Duration) part {
 // sent is a part that was measured by messages that are at the plugin, with the time that their acceptance took.
 func sent(name string, samples []sample, seen map[int64]time.Time) part {
 	p := timed(name, endToEnd(samples, seen))
+	p.Accepted = acceptP99(samples)
+	return p
+}
+
+// acceptP99 is of the time until the gateway's answer.
+func acceptP99(samples []sample) float64 {
 	accept := make([]time.Duration, len(samples))
 	for i, x := range samples {
 		accept[i] = x.done.Sub(x.due)
 	}
-	p.Accepted = quantile(accept, 0.99)
-	return p
+	return quantile(accept, 0.99)
 }
 
 // aim is a figure beside what it should be.
@@ -133,6 +139,10 @@ func (r *report) writeOurs(b *strings.Builder) {
 	}
 	if r.EndToEndP50 > 0 {
 		line("end to end", "p50 %.1f ms, p99 %.1f ms%s", r.EndToEndP50, r.EndToEndP99, at)
+	}
+	if r.swapFigures != nil {
+		line("swaps", "%d, p50 %.0f ms, p99 %.0f ms", r.Swaps, r.SwapP50, r.SwapP99)
+		line("API errors", "%d", r.APIErrors)
 	}
 	line("lost", "%d", r.Lost)
 	line("doubles", "%d", r.Doubles)

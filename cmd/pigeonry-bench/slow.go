@@ -102,16 +102,22 @@ func (r *report) judgeSlow(s *subject, alone, beside []sample) error {
 // steady is a part whose p99 is the one in the middle of those of its spells.
 func steady(name string, samples []sample, seen map[int64]time.Time) part {
 	p := sent(name, samples, seen)
+	p.P99 = middle(samples, func(spell []sample) float64 { return quantile(endToEnd(spell, seen), 0.99) })
+	return p
+}
+
+// middle is the figure in the middle of those of the spells.
+func middle(samples []sample, figure func(spell []sample) float64) float64 {
 	inOrder := slices.SortedFunc(slices.Values(samples), func(a, b sample) int { return a.due.Compare(b.due) })
 	var each []float64
 	for spell := range slices.Chunk(inOrder, max(1, (len(inOrder)+spells-1)/spells)) {
-		each = append(each, quantile(endToEnd(spell, seen), 0.99))
+		each = append(each, figure(spell))
 	}
-	if len(each) > 0 {
-		slices.Sort(each)
-		p.P99 = each[len(each)/2]
+	if len(each) == 0 {
+		return 0
 	}
-	return p
+	slices.Sort(each)
+	return each[len(each)/2]
 }
 
 // endToEnd lists how long after it was due each message was at the plugin.

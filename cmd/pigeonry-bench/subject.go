@@ -39,6 +39,9 @@ func start(ctx context.Context, o options, f *fleet, what setup) (*subject, erro
 		return nil, err
 	}
 	s := &subject{dir: dir, bin: bin, ledger: ledgerOf(dir, "null"), keep: o.keep, engines: f}
+	if err := installVersions(what.plugins(dir, bin), bin, what.versions); err != nil {
+		return s, err
+	}
 	s.gateway, err = s.launch(ctx, "gateway", what)
 	return s, err
 }

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+const (
+	// singleRate is how many of the messages are sent one by one: those whose acceptance is timed. The others come
+	// in batches of smallBatch.
+	singleRate = 500
+	smallBatch = 100
+	// swapPoll is how often a rollout is looked at.
+	swapPoll = 10 * time.Millisecond
+	// swapPatience is how long a swap may take until the run is given up.
+	swapPatience = 40 * time.Second
+)
+
+// swapFigures are those of a run in which versions change places.
+type swapFigures struct {
+	Swaps     int     `json:"swaps"`
+	SwapP50   float64 `json:"swap_p50_ms"` // from the request to the promotion
+	SwapP99   float64 `json:"swap_p99_ms"`
+	APIErrors int     `json:"api_errors"` // of all requests: sends, batches, rollouts
+}
+
+// measureSwap loads a channel evenly: quietly, while two versions of its plugin change places, and quietly again, so
+// that a machine that grows faster or slower says nothing about the swaps.
+func measureSwap(ctx context.Context, o options) (r report, err error) {
+	raw, s, err := prepare(ctx, o, setup{connectors: []connector{{channel: "null"}}, versions: []string{"0.1.0", "0.2.0"}})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	r = report{What: "swap", Engines: o.engines, LatencyRate: min(singleRate, o.rate), Limits: raw}
+	w := &swapRun{subject: s, rate: o.rate}
+	began := time.Now()
+	if err := w.run(ctx, o); err != nil {
+		return r, err
+	}
+	r.Seconds, r.Messages = time.Since(began).Seconds(), w.messages()
+	r.RSS, r.RSSWithPlugins = s.rss()
+	return r, r.judgeSwap(w)
+}
+
+// swapRun is a load with what came of it.
+type swapRun struct {
+	*subject
+	rate                       float64
+	warm, before, under, after *traffic
+	swaps                      []time.Duration
+	failures                   failures // of requests about rollouts
+}
+
+func (w *swapRun) run(ctx context.Context, o options) (err error) {
+	if w.warm, err = w.during(ctx, pauseFor(ctx, o.duration/10)); err != nil {
+		return err
+	}
+	if w.before, err = w.during(ctx, pauseFor(ctx, o.duration/4)); err != nil {
+		return err
+	}
+	if w.under, err = w.during(ctx, func() error { return w.swapAll(ctx, o.swaps) }); err != nil {
+		return err
+	}
+	w.after, err = w.during(ctx, pauseFor(ctx, o.duration/4))
+	return err
+}
+
+func (w *swapRun) phases() []*traffic { return []*traffic{w.warm, w.before, w.under, w.after} }
+
+func (w *swapRun) messages() int {
+	n := 0
+	for _, t := range w.phases() {
+		n += t.messages()
+	}
+	return n
+}
+
+func pauseFor(ctx context.Context, d time.Duration) func() error {
+	return func() error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// during loads the gateway for as long as f takes, and waits until all has arrived.
+func (w *swapRun) during(ctx context.Context, f func() error) (*traffic, error) {
+	body, err := batchBody("null", smallBatch, 5)
+	if err != nil {
+		return nil, err
+	}
+	before := w.received()
+	done, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(done)
+		ended <- f()
+	}()
+	t := loadUntil(ctx, w.address, w.rate, body, done)
+	if err := <-ended; err != nil {
+		return t, fmt.Errorf("%w\n%s", err, w.logTail())
+	}
+	return t, w.awaitReceived(ctx, before+t.messages())
+}
+
+// swapAll has the versions change places so many times.
+func (w *swapRun) swapAll(ctx context.Context, times int) error {
+	c := &client{address: w.address}
+	defer c.close()
+	active := ""
+	w.await(ctx, func() (over bool, err error) {
+		active, _, err = places(ctx, c)
+		return active != "", err
+	})
+	for range times {
+		to := "0.1.0"
+		if active == to {
+			to = "0.2.0"
+		}
+		if err := w.swap(ctx, c, to); err != nil {
+			return err
+		}
+		active = to
+	}
+	return nil
+}
+
+// swap gives a version everything and waits until the other one has nothing left to take. The time counts until the
+// promotion.
+func (w *swapRun) swap(ctx context.Context, c *client, to string) error {
+	began := time.Now()
+	body, err := json.Marshal(map[string]string{"version": to, "strategy": "immediate"})
+	if err != nil {
+		return err
+	}
+	var begun struct{ ID int64 }
+	w.await(ctx, func() (bool, error) {
+		err := c.post(ctx, "/api/plugins/null/rollouts", body, &begun)
+		return err == nil, err
+	})
+	var detail struct {
+		Rollout struct{ State, Reason string }
+	}
+	w.await(ctx, func() (bool, error) {
+		err := c.get(ctx, fmt.Sprintf("/api/plugins/null/rollouts/%d", begun.ID), &detail)
+		return detail.Rollout.State == "promoted" || detail.Rollout.State == "rolled_back", err
+	})
+	if detail.Rollout.State != "promoted" {
+		return fmt.Errorf("the rollout of version %s is %q after %s: %s", to, detail.Rollout.State, time.Since(began), detail.Rollout.Reason)
+	}
+	w.swaps = append(w.swaps, time.Since(began))
+	w.await(ctx, func() (bool, error) {
+		active, others, err := places(ctx, c)
+		return active == to && others == 0, err
+	})
+	return ctx.Err()
+}
+
+// await asks until it is so, or for too long. An error is counted, and asked again.
+func (w *swapRun) await(ctx context.Context, holds func() (bool, error)) {
+	ctx, cancel := context.WithTimeout(ctx, swapPatience)
+	defer cancel()
+	tick := time.NewTicker(swapPoll)
+	defer tick.Stop()
+	for {
+		ok, err := holds()
+		w.failures.note(err)
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// places tells which version of the null plugin carries messages, and how many others could.
+func places(ctx context.Context, c *client) (active string, others int, err error) {
+	var list struct {
+		Items []struct {
+			Name, Active string
+			Generations  []struct{ Version, State string }
+		}
+	}
+	if err := c.get(ctx, "/api/plugins", &list); err != nil {
+		return "", 0, err
+	}
+	for _, p := range list.Items {
+		if p.Name != "null" {
+			continue
+		}
+		active = p.Active
+		for _, g := range p.Generations {
+			if g.Version != p.Active && slices.Contains([]string{"starting", "ready", "canary", "active"}, g.State) {
+				others++
+			}
+		}
+	}
+	return active, others, nil
+}
+
+func (r *report) judgeSwap(w *swapRun) error {
+	var all []sample
+	failed, first := w.failures.count, w.failures.first
+	for _, t := range w.phases() {
+		all = append(append(all, t.singles...), expand(t.batches)...)
+		failed += t.failures.count
+		if first == nil {
+			first = t.failures.first
+		}
+	}
+	if first != nil {
+		fmt.Fprintln(os.Stderr, "the first of the API errors:", first)
+	}
+	if err := r.judge(w.subject, all, w.under.singles); err != nil {
+		return err
+	}
+	seen, _, err := w.arrivals()
+	if err != nil {
+		return err
+	}
+	r.Rate = float64(w.under.messages()) / w.under.took.Seconds()
+	r.swapFigures = &swapFigures{
+		Swaps: len(w.swaps), SwapP50: quantile(w.swaps, 0.5), SwapP99: quantile(w.swaps, 0.99), APIErrors: failed,
+	}
+	quiet := accepting("single sends, quiet", slices.Concat(w.before.singles, w.after.singles), seen)
+	under := accepting("single sends, under swaps", w.under.singles, seen)
+	r.Parts = []part{quiet, under}
+	r.Aims = []aim{
+		atLeast("messages, by those asked for", r.Rate/w.rate, 0.95, ""),
+		atMost("a swap, p99", r.SwapP99, 1000, "ms"),
+		atMost("accept p99 under swaps, by quiet", under.Accepted/max(quiet.Accepted, 0.001), 1.2, ""),
+		atMost("API errors", float64(failed), 0, ""),
+		atMost("lost", float64(r.Lost), 0, ""),
+		atMost("doubles", float64(r.Doubles), 0, ""),
+	}
+	return nil
+}
+
+// accepting is a part whose time until the answer is the one in the middle of those of its spells.
+func accepting(name string, samples []sample, seen map[int64]time.Time) part {
+	p := sent(name, samples, seen)
+	p.Accepted = middle(samples, acceptP99)
+	return p
+}
+
+// installVersions puts copies of the built null plugin into a folder, each with other bytes than the others: a version
+// of a plugin never means the bytes of another one.
+func installVersions(folder, bin string, versions []string) error {
+	if len(versions) == 0 {
+		return nil
+	}
+	executable, err := nullPlugin(bin)
+	if err != nil {
+		return err
+	}
+	program, err := os.ReadFile(executable)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		home := filepath.Join(folder, "null", v)
+		if err := os.MkdirAll(home, 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(home, "null"), append(slices.Clone(program), v...), 0o700); err != nil {
+			return err
+		}
+	}
+	return nil
+}
