@@ -274,7 +274,7 @@ func installVersions(folder, bin string, versions []string) error {
 		if err := os.MkdirAll(home, 0o700); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(home, "null"), append(slices.Clone(program), v...), 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(home, "null"), append(slices.Clone(program), v...), 0o700); err != nil { //nolint:gosec // it is executed
 			return err
 		}
 	}
