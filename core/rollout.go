@@ -145,7 +145,7 @@ type VersionFigures struct {
 	Throttled  int `json:"throttled"` // the provider asked to slow down: neither does this
 	Failed     int `json:"failed"`    // rejected or retryable for any other reason
 	Uncertain  int `json:"uncertain"`
-	Disagreed  int `json:"disagreed"`  // surely not sent by this version, and then accepted by the other
+	Disagreed  int `json:"disagreed"`  // refused like this, and then accepted by the other version
 	Violations int `json:"violations"` // breaches of the contract
 	Crashes    int `json:"crashes"`
 	// Memory is what the processes hold resident, in bytes; of several gateways the most.
@@ -156,7 +156,7 @@ type VersionFigures struct {
 }
 
 // Samples is how many attempts say something about the version.
-func (f *VersionFigures) Samples() int { return f.Accepted + f.Failed + f.Uncertain }
+func (f *VersionFigures) Samples() int { return f.Accepted + f.Failed + f.Uncertain + f.Disagreed }
 
 // Add takes in what was counted elsewhere at the same time.
 func (f *VersionFigures) Add(g VersionFigures) {

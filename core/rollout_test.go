@@ -104,7 +104,7 @@ func TestFiguresAddUp(t *testing.T) {
 	if !reflect.DeepEqual(more, counted(20)) {
 		t.Errorf("what was added became %+v", more)
 	}
-	if sum.Samples() != 221+821+1021 {
+	if sum.Samples() != 221+821+1021+1221 {
 		t.Errorf("%d samples", sum.Samples())
 	}
 }

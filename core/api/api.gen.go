@@ -1310,7 +1310,7 @@ type VersionFigures struct {
 	Accepted int `json:"accepted"`
 	Crashes  int `json:"crashes"`
 
-	// Disagreed Surely not sent by this version, and then accepted by the other.
+	// Disagreed Refused by this version as the message's own fault, and then accepted by the other.
 	Disagreed int `json:"disagreed"`
 
 	// Failed Rejected or to be repeated, through no fault of the message.

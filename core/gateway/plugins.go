@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
@@ -80,10 +81,20 @@ func (g *Gateway) rolloutPolicy(string) rollout.Policy {
 
 // allowRollout refuses what a plugin cannot do.
 func (g *Gateway) allowRollout(plugin, _ string, plan core.RolloutPlan) error {
+	if plan.Strategy == core.StrategyShadow && !g.shadowed(plugin) {
+		return core.Invalid("/strategy", "no connector of plugin %s has a shadow_config, so that copies could reach people: give one to a connector", plugin)
+	}
 	if plan.Strategy != core.StrategyImmediate && g.host.Exclusive(plugin) {
 		return core.Invalid("/strategy", "plugin %s holds a session that only one process may hold, so that two versions cannot share messages: use immediate", plugin)
 	}
 	return nil
+}
+
+// shadowed says whether a connector of a plugin may get copies of what another one sends.
+func (g *Gateway) shadowed(plugin string) bool {
+	return slices.ContainsFunc(g.settings().Connectors, func(c settings.Connector) bool {
+		return c.Plugin == plugin && c.Shadow != nil
+	})
 }
 
 // startPlugins starts the versions that the store says are active, and waits a moment for them.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 

@@ -14,9 +14,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 // startError says why a plugin did not start, so that its operator can mend it.

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(staged)
-		os.Exit(code) //nolint:revive // goleak leaves the end to us
+		os.Exit(code)
 	}))
 }
 

@@ -46,7 +46,7 @@ func (m *meter) observe(results []core.Result, took time.Duration) {
 			f.Throttled++
 		case r.Outcome == core.OutcomeUncertain:
 			f.Uncertain++
-		case r.Error != nil && r.Error.Fault == core.FaultMessage:
+		case blamesMessage(r):
 			f.Refused++
 		default:
 			f.Failed++
@@ -54,7 +54,7 @@ func (m *meter) observe(results []core.Result, took time.Duration) {
 	}
 }
 
-// disagree counts attempts that the generation surely did not send and another one then did.
+// disagree counts messages that the generation refused for their own sake and another one then sent.
 func (m *meter) disagree(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

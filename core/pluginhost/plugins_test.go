@@ -72,6 +72,7 @@ func behaviors() map[string]func() {
 		// These are what a new version of "good" may be; see installAs.
 		"new":       serve(func(f *fake) { f.about.Name, f.about.Version = "good", "2.0.0" }),
 		"refuses":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "refuse" }),
+		"blames":    serve(func(f *fake) { f.about.Name, f.deeds = "good", "blame" }),
 		"crashes":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "exit" }),
 		"picky":     serve(func(f *fake) { f.about.Name, f.picky = "good", true }),
 		"exclusive": serve(func(f *fake) { f.about.Name, f.about.Capabilities.ExclusiveSession = "good", true }),
@@ -289,7 +290,7 @@ func (f *fake) Configure(_ context.Context, r *channelv1.ConfigureRequest) (*cha
 	if err := f.login(c); err != nil {
 		return &channelv1.ConfigureResponse{Diagnostics: []*channelv1.Diagnostic{
 			{Severity: channelv1.Severity_SEVERITY_ERROR, Summary: "the provider refuses a second session"},
-		}}, nil //nolint:nilerr // it is the answer
+		}}, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -380,6 +381,11 @@ func (f *fake) obey(item *channelv1.Item, s channelv1.ChannelService_DeliverServ
 	reply := func(rs ...*channelv1.Result) error { return s.Send(&channelv1.DeliverResponse{Results: rs}) }
 	deed, argument, _ := strings.Cut(cmp.Or(f.deeds, item.GetContent().GetText()), ":")
 	switch deed {
+	case "blame":
+		return false, reply(&channelv1.Result{
+			AttemptId: item.GetAttemptId(), Outcome: channelv1.Outcome_OUTCOME_REJECTED,
+			Error: &channelv1.Error{Code: "invalid_recipient", Message: "nobody there", Fault: channelv1.Fault_FAULT_MESSAGE},
+		})
 	case "refuse":
 		return false, reply(&channelv1.Result{
 			AttemptId: item.GetAttemptId(), Outcome: channelv1.Outcome_OUTCOME_REJECTED,

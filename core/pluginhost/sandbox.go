@@ -80,7 +80,7 @@ func (c *confinement) reaches(path string) error {
 		if !passes {
 			return &startError{
 				what: "plugin out of the user's reach", expected: fmt.Sprintf("folders that user %s may pass through", c.sandbox.User),
-				found: fmt.Sprintf("%s with mode %s", folder, info.Mode().Perm()),
+				found:  fmt.Sprintf("%s with mode %s", folder, info.Mode().Perm()),
 				remedy: "set plugins.store to a folder elsewhere, such as /var/lib/pigeonry/plugins", permanent: true,
 			}
 		}

@@ -43,7 +43,7 @@ func (g *generation) carryCopies(connector core.ConnectorID, batch []core.Delive
 	defer cancel()
 	_ = g.carry(ctx, connector, batch, func(rs []core.Result) { // not handed over: there is nothing to compare
 		for i := range rs {
-			if taken[rs[i].Record] && rs[i].Outcome == core.OutcomeRejected {
+			if taken[rs[i].Record] && blamesMessage(&rs[i]) {
 				g.meter.disagree(1)
 			}
 		}

@@ -71,12 +71,14 @@ func (p *plugin) try(ctx context.Context, r *route, connector core.ConnectorID, 
 	}
 	var back []core.Delivery
 	var refusals []core.Result
+	blamed := map[core.RecordID]bool{} // it says that the message is at fault
 	pass := func(rs []core.Result) {
 		kept := make([]core.Result, 0, len(rs))
 		for _, result := range rs {
 			if result.Outcome == core.OutcomeRejected || result.Outcome == core.OutcomeRetryable {
 				back = append(back, byRecord[result.Record])
 				refusals = append(refusals, result)
+				blamed[result.Record] = blamesMessage(&result)
 				continue
 			}
 			kept = append(kept, result)
@@ -97,18 +99,23 @@ func (p *plugin) try(ctx context.Context, r *route, connector core.ConnectorID, 
 		return
 	}
 	p.deliverThrough(ctx, r, connector, back, func(rs []core.Result) {
-		r.beside.meter.disagree(accepted(rs))
+		r.beside.meter.disagree(acceptedOf(rs, blamed))
 		results(rs)
 	})
 }
 
-// accepted counts results of attempts that a provider took.
-func accepted(results []core.Result) int {
+// acceptedOf counts results of certain messages that a provider took.
+func acceptedOf(results []core.Result, certain map[core.RecordID]bool) int {
 	n := 0
 	for i := range results {
-		if results[i].Outcome == core.OutcomeAccepted {
+		if results[i].Outcome == core.OutcomeAccepted && certain[results[i].Record] {
 			n++
 		}
 	}
 	return n
+}
+
+// blamesMessage says whether a result says nothing of the version: the message was refused for its own sake.
+func blamesMessage(r *core.Result) bool {
+	return r.Outcome == core.OutcomeRejected && r.Error != nil && r.Error.Fault == core.FaultMessage
 }

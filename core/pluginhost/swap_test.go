@@ -76,14 +76,24 @@ func TestSwapUnderLoadLosesNothing(t *testing.T) {
 // What a new version refuses is sent by the old one at once: a bad build costs no message, and the figures
 // tell it from recipients that both refuse.
 func TestWhatANewVersionRefusesTheOldOneSends(t *testing.T) {
-	h := beside(t, "refuses", core.Arrangement{Share: 100})
+	for behavior, want := range map[string]core.VersionFigures{
+		"refuses": {Failed: 50}, "blames": {Refused: 50, Disagreed: 50},
+	} {
+		t.Run(behavior, func(t *testing.T) { testRefusals(t, behavior, want) })
+	}
+}
+
+func testRefusals(t *testing.T, behavior string, want core.VersionFigures) {
+	t.Helper()
+	h := beside(t, behavior, core.Arrangement{Share: 100})
 	h.awaitReady("2.0.0")
 	for id, r := range h.deliver("good", batch(slices.Repeat([]string{"accept"}, 50)...)) {
 		if r.Outcome != core.OutcomeAccepted {
 			t.Errorf("message %d: %s", id, describeResult(r))
 		}
 	}
-	if f := h.Standing("good", "2.0.0").Figures; f.Failed != 50 || f.Disagreed != 50 {
+	f := h.Standing("good", "2.0.0").Figures
+	if f.Failed != want.Failed || f.Refused != want.Refused || f.Disagreed != want.Disagreed || f.Samples() != 50 {
 		t.Errorf("the new version: %+v", f)
 	}
 	if f := h.Standing("good", "1.0.0").Figures; f.Accepted != 50 {
@@ -157,7 +167,7 @@ func TestShadowDeliversNothing(t *testing.T) {
 	install(t, dir, "good", "1.0.0")
 	h := runIn(t, dir, nil)
 	h.connect("good")
-	installAs(t, dir, "good", "2.0.0", "refuses")
+	installAs(t, dir, "good", "2.0.0", "blames")
 	if err := h.Rescan(); err != nil {
 		t.Fatal(err)
 	}

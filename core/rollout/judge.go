@@ -64,7 +64,7 @@ func uncertain(p *core.RolloutPlan, old, fresh *core.VersionFigures) string {
 	return rate("uncertain", p, p.Gates.UncertainRate, ratio{old.Uncertain, old.Samples()}, ratio{fresh.Uncertain, fresh.Samples()})
 }
 
-// failures counts bad results, and those that the other version showed to be bad.
+// failures counts bad results, and refusals that the other version showed to be wrong.
 func failures(f *core.VersionFigures) int { return f.Failed + f.Disagreed }
 
 func rate(what string, p *core.RolloutPlan, margin float64, old, fresh ratio) string {

@@ -49,8 +49,8 @@ func TestJudge(t *testing.T) {
 		{"fails a little more, within the gate", figures(9900, usual, count(100, 0, 0)), figures(9750, usual, count(250, 0, 0)), ""},
 		{"fails more than the gate lets pass", figures(9900, usual, count(100, 0, 0)), figures(9550, usual, count(450, 0, 0)), "4.5 %"},
 		{"fails three times in a hundred, which may be chance", figures(1000, usual, nil), figures(97, usual, count(3, 0, 0)), ""},
-		{"the other one accepted what it refused", figures(1000, usual, nil), figures(100, usual, count(0, 0, 50)), "50.0 % (50 of 100)"},
-		{"disagrees more often than it has results", figures(1000, usual, nil), figures(100, usual, count(0, 0, 500)), "100.0 %"},
+		{"the other one accepted what it refused", figures(1000, usual, nil), figures(100, usual, count(0, 0, 50)), "33.3 % (50 of 150)"},
+		{"refuses all that the other one accepts", figures(1000, usual, nil), figures(0, usual, count(0, 0, 500)), "100.0 %"},
 		{"recipients' own errors and throttling", figures(1000, usual, nil), figures(100, usual, func(f *core.VersionFigures) {
 			f.Refused, f.Throttled = 10_000, 10_000
 		}), ""},

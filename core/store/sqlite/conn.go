@@ -28,6 +28,8 @@ func (c conn) snapshot(f func() error) error {
 		return err
 	}
 	err := f()
+	// The end of the caller's ctx must not keep the transaction open: the connection is another caller's next.
+	c.SetInterrupt(nil)
 	if _, endErr := c.prepare("ROLLBACK").run(); err == nil {
 		err = endErr
 	}
