@@ -91,7 +91,7 @@ func afterStep(r *core.Rollout, v *view, now time.Time) decision {
 	case left > 0:
 		return wait("the window of this step lasts another %s", round(left))
 	}
-	return toStep(r, v, r.Step+1, now, "no worse: "+compare(&v.old, &v.fresh))
+	return toStep(r, v, r.Step+1, now, "no worse than version "+r.From)
 }
 
 // toStep begins a step, or the time after the last one. A step at which the new version has everything leaves
@@ -128,7 +128,7 @@ func afterBaking(r *core.Rollout, v *view, now time.Time) decision {
 	if left := r.Since.Add(r.Plan.Bake).Sub(now); left > 0 {
 		return wait("the old version stays warm for another %s", round(left))
 	}
-	return decision{next: enter(r, core.RolloutPromoted, now), reason: "no worse: " + compare(&old, &v.fresh)}
+	return decision{next: enter(r, core.RolloutPromoted, now), reason: "no worse than version " + r.From}
 }
 
 func paused(r *core.Rollout) decision { return wait("paused: %s", r.Reason) }

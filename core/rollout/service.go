@@ -274,7 +274,7 @@ func (s *Service) advance(ctx context.Context, r *core.Rollout, d decision, v *v
 		level = slog.LevelError
 	}
 	s.o.Logger.Log(ctx, level, "rollout: "+string(next.State), "plugin", r.Plugin, "rollout", r.ID, "from", r.From, "to", r.To,
-		"share", next.Share(), "actor", actor, "reason", d.reason)
+		"share", next.Share(), "actor", actor, "reason", d.reason, "figures", compare(&old, &v.fresh))
 	if !next.State.Open() {
 		s.o.Ended(next)
 	}
