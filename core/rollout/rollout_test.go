@@ -54,7 +54,7 @@ func TestStepsTakeTheirTimeAndLeaveTheirFigures(t *testing.T) {
 		if step.New == nil || step.Old == nil || step.New.Samples() < 400 || step.Old.Samples() < 400 || step.New.Samples() > 800 {
 			w.Errorf("the second step compared %+v with %+v, want about 600 results each", step.New, step.Old)
 		}
-		if !strings.Contains(step.Reason, "failed beside") || step.Actor != "g1" {
+		if !strings.Contains(step.Reason, "no worse than version") || step.Actor != "g1" {
 			w.Errorf("event %+v", step)
 		}
 	})
