@@ -3,11 +3,14 @@ package account
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/store"
@@ -19,6 +22,8 @@ const (
 	cacheFor = 2 * time.Second
 	// cacheSize bounds the keys remembered, good and bad each.
 	cacheSize = 4096
+	// lookTimeout bounds a question to the store, which is asked for all requests with a key and so ends with none.
+	lookTimeout = 10 * time.Second
 	// minBootstrap is the fewest characters of a key that the operator chose.
 	minBootstrap = 32
 	// maxKey bounds a key in bytes, so that hashing a hostile header stays cheap.
@@ -41,9 +46,10 @@ type Options struct {
 
 // Service makes, lists, revokes and checks keys. It is safe for concurrent use and needs no closing.
 type Service struct {
-	o    Options
-	good *cache[holder]
-	bad  *cache[struct{}] // apart from good, so that a flood of wrong keys displaces no right one
+	o     Options
+	good  *cache[holder]
+	bad   *cache[struct{}] // apart from good, so that a flood of wrong keys displaces no right one
+	looks singleflight.Group
 }
 
 // holder is a key and whose it is.
@@ -84,25 +90,48 @@ func (s *Service) Authenticate(ctx context.Context, plain string) (core.Account,
 	return h.account, h.key, nil
 }
 
-// look asks the store and remembers what it said.
+// look asks the store once for all requests with a key that come meanwhile: when a busy key is forgotten, they come
+// together. Who comes after a revocation does not share an answer from before it.
 func (s *Service) look(ctx context.Context, hash [32]byte, now time.Time) (holder, error) {
+	epoch := s.good.current()
+	flight := string(binary.BigEndian.AppendUint64(hash[:], epoch))
+	looked := s.looks.DoChan(flight, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+		defer cancel()
+		return s.ask(ctx, hash, now, epoch)
+	})
+	select {
+	case l := <-looked:
+		h, _ := l.Val.(holder)
+		return h, l.Err
+	case <-ctx.Done():
+		return holder{}, unchecked(hash, ctx.Err())
+	}
+}
+
+// ask asks the store and remembers what it said.
+func (s *Service) ask(ctx context.Context, hash [32]byte, now time.Time, epoch uint64) (holder, error) {
 	key, account, err := s.o.Keys.KeyByHash(ctx, hash)
 	switch {
 	case err != nil && core.KindOf(err) == core.KindNotFound:
-		s.bad.put(hash, struct{}{}, now)
+		s.bad.put(hash, struct{}{}, now, s.bad.current())
 		return holder{}, unauthorized()
 	case err != nil:
-		return holder{}, &core.Error{
-			Kind: core.KindUnavailable, Code: core.CodeUnavailable, RetryAfter: time.Second,
-			Message: "the API key could not be checked; repeat the request in a moment",
-			Cause:   fmt.Errorf("find key %s: %w", fingerprint(hash), err),
-		}
+		return holder{}, unchecked(hash, err)
 	case subtle.ConstantTimeCompare(key.Hash[:], hash[:]) != 1:
 		return holder{}, unauthorized() // the store compared by something else than the bytes
 	}
 	h := holder{account, key}
-	s.good.put(hash, h, now)
+	s.good.put(hash, h, now, epoch)
 	return h, nil
+}
+
+func unchecked(hash [32]byte, err error) error {
+	return &core.Error{
+		Kind: core.KindUnavailable, Code: core.CodeUnavailable, RetryAfter: time.Second,
+		Message: "the API key could not be checked; repeat the request in a moment",
+		Cause:   fmt.Errorf("find key %s: %w", fingerprint(hash), err),
+	}
 }
 
 func unauthorized() error {

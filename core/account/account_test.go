@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -182,6 +183,50 @@ func TestAuthenticateAsksTheStoreSeldom(t *testing.T) {
 	if n := keys.asked.Load(); n > 32 {
 		t.Errorf("the store was asked %d times for 3200 requests", n)
 	}
+}
+
+// slowKeys takes a second to find any key.
+type slowKeys struct {
+	ports
+	asked atomic.Int64
+}
+
+func (k *slowKeys) KeyByHash(ctx context.Context, hash [32]byte) (core.Key, core.Account, error) {
+	k.asked.Add(1)
+	select {
+	case <-time.After(time.Second):
+		return core.Key{Hash: hash}, core.Account{ID: 1}, nil
+	case <-ctx.Done():
+		return core.Key{}, core.Account{}, ctx.Err()
+	}
+}
+
+func TestAuthenticateAsksOnceForAllThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := &slowKeys{}
+		s := account.New(account.Options{Keys: keys})
+		gone, leave := context.WithCancel(t.Context())
+		go func() {
+			if _, _, err := s.Authenticate(gone, bootstrapKey); core.KindOf(err) != core.KindUnavailable || !errors.Is(err, context.Canceled) {
+				t.Errorf("who asked first and left: %v", err)
+			}
+		}()
+		synctest.Wait()
+		for range 64 {
+			go func() {
+				if a, _, err := s.Authenticate(t.Context(), bootstrapKey); err != nil || a.ID != 1 {
+					t.Errorf("who stayed: account %d, %v", a.ID, err)
+				}
+			}()
+		}
+		synctest.Wait()
+		leave()
+		<-time.After(time.Second)
+		synctest.Wait()
+		if n := keys.asked.Load(); n != 1 {
+			t.Errorf("the store was asked %d times, want once", n)
+		}
+	})
 }
 
 func TestAuthenticateWithoutAStore(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 type cache[V any] struct {
 	mu      sync.RWMutex
 	entries map[[32]byte]entry[V]
+	epoch   uint64 // how often everything was forgotten
 	max     int
 	ttl     time.Duration
 }
@@ -34,9 +35,20 @@ func (c *cache[V]) get(k [32]byte, now time.Time) (V, bool) {
 	return e.value, true
 }
 
-func (c *cache[V]) put(k [32]byte, v V, now time.Time) {
+// current is the epoch of an answer that is asked for now.
+func (c *cache[V]) current() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.epoch
+}
+
+// put remembers an answer, unless everything was forgotten since it was asked for.
+func (c *cache[V]) put(k [32]byte, v V, now time.Time, epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if epoch != c.epoch {
+		return
+	}
 	if len(c.entries) >= c.max {
 		c.makeRoom(now)
 	}
@@ -54,9 +66,10 @@ func (c *cache[V]) makeRoom(now time.Time) {
 	}
 }
 
-// clear forgets everything.
+// clear forgets everything, also what is being asked for.
 func (c *cache[V]) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.epoch++
 	clear(c.entries)
 }

@@ -30,7 +30,7 @@ func openBench(b *testing.B) *postgres.Store {
 }
 
 // benchMessages makes messages with ids of their own.
-func benchMessages(b *testing.B, s *postgres.Store, n int) []core.Message {
+func benchMessages(b testing.TB, s *postgres.Store, n int) []core.Message {
 	b.Helper()
 	id, err := s.ReserveIDs(b.Context(), n)
 	if err != nil {
@@ -48,7 +48,7 @@ func benchMessages(b *testing.B, s *postgres.Store, n int) []core.Message {
 	return messages
 }
 
-func benchAccept(b *testing.B, s *postgres.Store, messages []core.Message) []core.Envelope {
+func benchAccept(b testing.TB, s *postgres.Store, messages []core.Message) []core.Envelope {
 	b.Helper()
 	envelopes, _, err := s.Accept(b.Context(), []store.Submission{{Account: 1, Messages: messages}})
 	if err != nil {

@@ -86,7 +86,7 @@ func open(ctx context.Context, o Options, prepare func(context.Context, *pgxpool
 	}
 	// Changes of the schema may take their time; from here on nothing does.
 	dialer := &dialer{}
-	config.ConnConfig.DialFunc, config.PingTimeout = dialer.dial, pingTimeout
+	config.ConnConfig.DialFunc, config.PingTimeout, config.AfterConnect = dialer.dial, pingTimeout, acceptArrays
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))
@@ -201,6 +201,24 @@ func (s *Store) tx(ctx context.Context, what string, f func(pgx.Tx) error) error
 			return explain(what, err)
 		}
 		return unknown(what, err)
+	}
+}
+
+// pipeline runs the statements that f queues in one round trip and one transaction. f may run more than once: a batch is
+// sent only once.
+func (s *Store) pipeline(ctx context.Context, what string, f func(*pgx.Batch)) error {
+	for n := 1; ; n++ {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return explain(what, err)
+		}
+		batch := &pgx.Batch{}
+		f(batch)
+		err = conn.SendBatch(ctx, batch).Close()
+		conn.Release()
+		if err == nil || n == attempts || !s.worthRepeating(err) {
+			return unknown(what, err)
+		}
 	}
 }
 

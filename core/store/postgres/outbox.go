@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pigeonry/pigeonry/core"
 )
 
@@ -37,10 +39,10 @@ func (p *packer) add(channel string, lane core.Lane, id core.RecordID, created t
 	}
 }
 
-// store writes the envelopes and returns them with their ids.
-func (p *packer) store(ctx context.Context, q querier) ([]core.Envelope, error) {
+// queue adds the statement that writes the envelopes to a batch. They have their ids once its results have been read.
+func (p *packer) queue(batch *pgx.Batch) {
 	if len(p.envelopes) == 0 {
-		return nil, nil
+		return
 	}
 	n := len(p.envelopes)
 	channels, lanes, records, created := make([]string, n), make([]int, n), make([]string, n), make([]*time.Time, n)
@@ -48,15 +50,26 @@ func (p *packer) store(ctx context.Context, q querier) ([]core.Envelope, error) 
 		e := &p.envelopes[i]
 		channels[i], lanes[i], records[i], created[i] = e.Channel, int(e.Lane), arrayText(int64s(e.Records)), at(p.created[i])
 	}
+	batch.Queue(`INSERT INTO outbox (channel, lane, record_ids, created_at)
+		SELECT c, l, r::bigint[], t FROM unnest($1::text[], $2::smallint[], $3::text[], $4::timestamptz[]) WITH ORDINALITY AS e(c, l, r, t, n)
+		ORDER BY n RETURNING id`, channels, lanes, records, created).Query(p.number)
+}
+
+// number gives the envelopes their ids.
+func (p *packer) number(rows pgx.Rows) error {
 	i := 0
-	err := each(ctx, q, func(r *row) error {
+	return eachRow(rows, func(r *row) error {
 		p.envelopes[i].ID = r.int()
 		i++
 		return nil
-	}, `INSERT INTO outbox (channel, lane, record_ids, created_at)
-		SELECT c, l, r::bigint[], t FROM unnest($1::text[], $2::smallint[], $3::text[], $4::timestamptz[]) WITH ORDINALITY AS e(c, l, r, t, n)
-		ORDER BY n RETURNING id`, channels, lanes, records, created)
-	return p.envelopes, err
+	})
+}
+
+// store writes the envelopes and returns them with their ids.
+func (p *packer) store(ctx context.Context, tx pgx.Tx) ([]core.Envelope, error) {
+	batch := &pgx.Batch{}
+	p.queue(batch)
+	return p.envelopes, tx.SendBatch(ctx, batch).Close()
 }
 
 // Generation implements store.Outbox.

@@ -107,9 +107,22 @@ func archive(ctx context.Context, q querier, tables *dated, ids []int64) error {
 	return err
 }
 
-// setTimers makes the sweep look at messages when each is due: those of a time share rows of timerSize.
-// Open ones are for messages that are in no envelope although they are queued or being sent.
+// setTimers makes the sweep look at messages when each is due. Open timers are for messages that are in no envelope
+// although they are queued or being sent.
 func setTimers(ctx context.Context, q querier, open bool, wakes map[time.Time][]int64) error {
+	args := timerArgs(open, wakes)
+	if args == nil {
+		return nil
+	}
+	_, err := exec(ctx, q, insertTimers, args...)
+	return err
+}
+
+const insertTimers = `INSERT INTO message_timers (wake_at, record_ids, open)
+	SELECT w, r::bigint[], $3 FROM unnest($1::timestamptz[], $2::text[]) AS t(w, r)`
+
+// timerArgs are the parameters of insertTimers, nil if there is nothing to wake. Messages of a time share rows of timerSize.
+func timerArgs(open bool, wakes map[time.Time][]int64) []any {
 	const timerSize = 100
 	var times []time.Time
 	var texts []string
@@ -121,7 +134,5 @@ func setTimers(ctx context.Context, q querier, open bool, wakes map[time.Time][]
 	if len(times) == 0 {
 		return nil
 	}
-	_, err := exec(ctx, q, "INSERT INTO message_timers (wake_at, record_ids, open) SELECT w, r::bigint[], $3 FROM unnest($1::timestamptz[], $2::text[]) AS t(w, r)",
-		times, texts, open)
-	return err
+	return []any{times, texts, open}
 }

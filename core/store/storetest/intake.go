@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -24,29 +25,34 @@ var intakeTests = []test{
 			f.Errorf("id %d is not exact in JavaScript", last)
 		}
 	}},
-	{"what is accepted is loaded as it was given", func(f *fixture) {
-		full := f.message(func(m *core.Message) {
-			m.Template, m.Priority, m.RecipientGiven, m.Pinned = 7, 9, "138 0000 0001", "sms/backup"
-			m.ExpireAt = at(time.Hour)
-			m.Metadata = map[string]string{"order": "42"}
-			m.Content = core.Content{
-				Subject: "s", Text: "t\x01\n你好", HTML: "<b>h</b>", Attributes: map[string]string{"k": "v"},
-				Attachments:      []core.Attachment{{Name: "a.txt", ContentType: "text/plain", ContentID: "c", Data: []byte{0, 1, 255}}, {Name: "b", URL: "https://example.com"}},
-				ProviderTemplate: &core.ProviderTemplate{ID: "SMS_1", Parameters: map[string]string{"code": "1"}},
+	{"what is accepted is loaded as it was given, alone and among many", func(f *fixture) {
+		for _, others := range []int{0, 500} {
+			full, plain := f.full(), f.message()
+			group := []core.Message{full, plain}
+			for range others {
+				group = append(group, f.message())
 			}
-		})
-		plain := f.message()
-		f.accept(full, plain)
-		loaded, err := f.Load(f.ctx, []core.RecordID{plain.ID, full.ID + 1000, full.ID})
-		f.check("Load", err)
-		if len(loaded) != 2 {
-			f.Fatalf("loaded %d messages, want the two that exist", len(loaded))
+			f.accept(group...)
+			loaded, err := f.Load(f.ctx, []core.RecordID{plain.ID, full.ID + 1000, full.ID})
+			f.check("Load", err)
+			if len(loaded) != 2 {
+				f.Fatalf("loaded %d messages, want the two that exist", len(loaded))
+			}
+			for i, want := range []core.Message{plain, full} {
+				want.Status, want.UpdatedAt = core.StatusQueued, want.CreatedAt
+				if !reflect.DeepEqual(inUTC(loaded[i]), inUTC(want)) {
+					f.Errorf("message %d:\n got %+v\nwant %+v", i, loaded[i], want)
+				}
+			}
 		}
-		for i, want := range []core.Message{plain, full} {
-			want.Status, want.UpdatedAt = core.StatusQueued, want.CreatedAt
-			if !reflect.DeepEqual(inUTC(loaded[i]), inUTC(want)) {
-				f.Errorf("message %d:\n got %+v\nwant %+v", i, loaded[i], want)
-			}
+	}},
+	{"a message may be of several megabytes", func(f *fixture) {
+		m := f.message(func(m *core.Message) { m.Content.Text = strings.Repeat("long ", 1<<20) })
+		f.accept(m)
+		loaded, err := f.Load(f.ctx, []core.RecordID{m.ID})
+		f.check("Load", err)
+		if len(loaded) != 1 || loaded[0].Content.Text != m.Content.Text {
+			f.Errorf("loaded %d messages, or another text", len(loaded))
 		}
 	}},
 	{"a message with a time is scheduled and in no envelope", func(f *fixture) {
@@ -97,6 +103,30 @@ var intakeTests = []test{
 			f.Errorf("submissions were answered %v, want the first refused with ErrKeyTaken", refused)
 		}
 		f.equalIDs("enveloped", recordsOf(envelopes), []core.RecordID{neighbour.ID})
+		_, _, err = f.Message(f.ctx, f.account, repeat.ID)
+		f.wantKind("the message that was left out", err, core.KindNotFound)
+	}},
+	{"beside a taken key everything else of the call is stored", func(f *fixture) {
+		f.check("SaveKey", f.SaveKey(f.ctx, *f.keyed("k", f.message()).Key))
+		repeat, full, later := f.message(), f.full(), f.message(func(m *core.Message) { m.NextAttempt = at(time.Hour) })
+		f.next++
+		batch := core.Batch{ID: core.BatchID(f.next), Account: f.account, Channel: "sms", Accepted: 2, CreatedAt: t0}
+		full.Batch, later.Batch = batch.ID, batch.ID
+		envelopes, refused, err := f.Accept(f.ctx, []store.Submission{
+			f.keyed("k", repeat), {Account: f.account, Batch: &batch, Messages: []core.Message{full, later}},
+		})
+		f.check("Accept", err)
+		if !errors.Is(refused[0], store.ErrKeyTaken) || refused[1] != nil {
+			f.Errorf("submissions were answered %v, want the first refused with ErrKeyTaken", refused)
+		}
+		f.equalIDs("enveloped", recordsOf(envelopes), []core.RecordID{full.ID})
+		f.wantUnpublished(at(time.Minute), 10, envelopes...)
+		equal(f, "content", f.wantStatus(full.ID, core.StatusQueued).Content.Text, full.Content.Text)
+		f.wantStatus(later.ID, core.StatusScheduled)
+		equal(f, "listed as scheduled", len(f.list(store.Filter{Status: core.StatusScheduled, Limit: 10})), 1)
+		_, counts, err := f.Batch(f.ctx, f.account, batch.ID)
+		f.check("Batch", err)
+		equal(f, "of the batch", counts[core.StatusQueued]+counts[core.StatusScheduled], 2)
 		_, _, err = f.Message(f.ctx, f.account, repeat.ID)
 		f.wantKind("the message that was left out", err, core.KindNotFound)
 	}},
@@ -184,6 +214,20 @@ var intakeTests = []test{
 		equal(f, "batch", got, b)
 		equal(f, "queued", counts[core.StatusQueued], 10_000)
 	}},
+}
+
+// full is a message with something in every field.
+func (f *fixture) full() core.Message {
+	return f.message(func(m *core.Message) {
+		m.Template, m.Priority, m.RecipientGiven, m.Pinned = 7, 9, "138 0000 0001", "sms/backup"
+		m.ExpireAt = at(time.Hour)
+		m.Metadata = map[string]string{"order": "42"}
+		m.Content = core.Content{
+			Subject: "s", Text: "t\x01\n你好", HTML: "<b>h</b>", Attributes: map[string]string{"k": "v"},
+			Attachments:      []core.Attachment{{Name: "a.txt", ContentType: "text/plain", ContentID: "c", Data: []byte{0, 1, 255}}, {Name: "b", URL: "https://example.com"}},
+			ProviderTemplate: &core.ProviderTemplate{ID: "SMS_1", Parameters: map[string]string{"code": "1"}},
+		}
+	})
 }
 
 // keyed is a submission with an idempotency key that lasts a day.
