@@ -35,7 +35,7 @@ type Options struct {
 	// Dir holds the plugins as <dir>/<name>/<version>/. Required.
 	Dir string
 	// Store holds the copies that are executed, as <store>/<sha256>/<name>. It is created, and nobody else may
-	// enter it. Required.
+	// enter it unless it is Shared. Required.
 	Store string
 	// Shared lets other users execute the copies, where plugins run as one: they may neither list nor change them.
 	Shared bool

@@ -62,11 +62,14 @@ func folderMode(shared bool) os.FileMode {
 // intact says whether a copy is there and is what it should be.
 func (c *Catalog) intact(path, checksum string) bool {
 	f, info, err := openFile(path, noLink)
-	if err != nil || info.Mode().Perm() != fileMode(c.shared) {
+	if err != nil {
 		return false
 	}
 	defer f.Close()
-	if c.staged[path].still(info) {
+	switch {
+	case info.Mode().Perm() != fileMode(c.shared):
+		return false
+	case c.staged[path].still(info):
 		return true
 	}
 	found, err := copyBounded(io.Discard, f, "executable", maxExecutable)

@@ -23,15 +23,7 @@ func TestStage(t *testing.T) {
 	if says := h.run(v); says != "hello" {
 		t.Fatalf("it says %q", says)
 	}
-	for path, want := range map[string]fs.FileMode{
-		h.store:                                 fs.ModeDir | 0o700,
-		filepath.Join(h.store, v.SHA256):        fs.ModeDir | 0o700,
-		filepath.Join(h.store, v.SHA256, "sms"): 0o500,
-	} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != want {
-			t.Errorf("%s has %v, %v", path, info.Mode(), err)
-		}
-	}
+	h.modes(v, 0o700, 0o500)
 	h.put("1.0.0", script("changed"), nil) // in place, as an installation by hand does
 	if says := h.run(v); says != "hello" {
 		t.Errorf("after the source was changed it says %q", says)
@@ -39,6 +31,38 @@ func TestStage(t *testing.T) {
 	h.must(os.RemoveAll(h.path("1.0.0")))
 	if says := h.run(v); says != "hello" {
 		t.Errorf("after the source is gone it says %q", says)
+	}
+}
+
+// modes checks the modes of the store and of a copy.
+func (h *house) modes(v catalog.Version, folder, file fs.FileMode) {
+	h.t.Helper()
+	for path, want := range map[string]fs.FileMode{
+		h.store:                                 fs.ModeDir | folder,
+		filepath.Join(h.store, v.SHA256):        fs.ModeDir | folder,
+		filepath.Join(h.store, v.SHA256, "sms"): file,
+	} {
+		if info, err := os.Lstat(path); err != nil || info.Mode() != want {
+			h.t.Errorf("%s has %v, %v", path, info.Mode(), err)
+		}
+	}
+}
+
+// Other users may execute copies only as long as that is wanted.
+func TestShared(t *testing.T) {
+	h := open(t, nil)
+	h.put("1.0.0", script("hello"), plain)
+	v := h.only()
+	for _, shared := range []bool{false, true, false} {
+		h = reopen(t, h.dir, h.store, func(o *catalog.Options) { o.Shared = shared })
+		if says := h.run(v); says != "hello" {
+			t.Errorf("it says %q", says)
+		}
+		if shared {
+			h.modes(v, 0o711, 0o555)
+		} else {
+			h.modes(v, 0o700, 0o500)
+		}
 	}
 }
 
@@ -175,7 +199,7 @@ func TestRemoveLink(t *testing.T) {
 // open for writing.
 func TestStagedIsNeverBusy(t *testing.T) {
 	h := open(t, nil)
-	const plugins, versions = 8, 12
+	const plugins, versions = 16, 12
 	for v := range versions {
 		for p := range plugins {
 			name, version := fmt.Sprintf("p%d", p), fmt.Sprintf("1.%d.0", v)

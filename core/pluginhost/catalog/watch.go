@@ -28,10 +28,8 @@ func (c *Catalog) Watch(ctx context.Context, changed func()) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case e := <-w.events:
-			if !temporary(filepath.Base(e.Name)) {
-				quiet.Reset(c.debounce)
-			}
+		case <-w.events:
+			quiet.Reset(c.debounce)
 		case err := <-w.errors: // events were lost
 			c.log.Warn("a change of the plugins folder may have been missed", "error", err)
 			quiet.Reset(c.debounce)
