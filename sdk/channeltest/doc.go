@@ -13,5 +13,6 @@
 //
 // Binary in place of Plugin starts an executable through hashicorp/go-plugin. Cases that need the
 // plugin's help (a message that makes it slow, or panic) are skipped, by name, when the Suite does
-// not say how. The cases are plain functions, see Cases: a command can run them as well as a test.
+// not say how. The cases are plain functions, see Cases: "pigeonry plugin test" runs them as well. For
+// each of them there is a plugin in testdata that fails there and nowhere else.
 package channeltest

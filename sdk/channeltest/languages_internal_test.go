@@ -145,7 +145,8 @@ func testOutcomes(t *testing.T, binary string) {
 		t.Fatal(err)
 	}
 	_ = closed.Close()
-	for _, tt := range []struct {
+	sess := open(t, binary, provider.URL)
+	for i, tt := range []struct {
 		url        string
 		outcome    channelv1.Outcome
 		code       string
@@ -164,7 +165,10 @@ func testOutcomes(t *testing.T, binary string) {
 		{provider.URL + "/0", channelv1.Outcome_OUTCOME_UNCERTAIN, "uncertain", channelv1.Fault_FAULT_PROVIDER, 0},
 		{"http://" + closed.Addr().String(), channelv1.Outcome_OUTCOME_RETRYABLE, "connect_failed", channelv1.Fault_FAULT_PROVIDER, 0},
 	} {
-		r := deliverOne(t, binary, tt.url, func(*Item) {})
+		if err := sess.configure(t.Context(), int64(i+2), map[string]any{"url": tt.url, "token": webhookToken}); err != nil {
+			t.Fatal(err)
+		}
+		r := sess.one(t, func(*Item) {})
 		e := r.GetError()
 		if r.GetOutcome() != tt.outcome || e.GetCode() != tt.code || e.GetFault() != tt.fault || r.GetRetryAfter().AsDuration() != tt.retryAfter {
 			t.Errorf("%s: got %s, try again after %s", tt.url, verdict(r), r.GetRetryAfter().AsDuration())
@@ -193,7 +197,7 @@ func testRequest(t *testing.T, binary string) {
 	}))
 	defer provider.Close()
 	const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	r := deliverOne(t, binary, provider.URL, func(item *Item) {
+	r := open(t, binary, provider.URL).one(t, func(item *Item) {
 		item.MessageId, item.IdempotencyKey, item.Recipient, item.Traceparent = "msg_1", "key-1", "王芳", traceparent
 		item.NotAfter = timestamppb.New(time.Now().Add(time.Minute))
 		item.Content = &channelv1.Content{
@@ -224,8 +228,8 @@ func testRequest(t *testing.T, binary string) {
 	}
 }
 
-// deliverOne sends one item through a fresh process and returns its result.
-func deliverOne(t *testing.T, binary, url string, change func(*Item)) *channelv1.Result {
+// open starts the plugin with a connector for the address.
+func open(t *testing.T, binary, url string) *session {
 	t.Helper()
 	s, err := NewSubject(Suite{Binary: binary, Config: map[string]any{"url": url, "token": webhookToken}})
 	if err != nil {
@@ -233,13 +237,19 @@ func deliverOne(t *testing.T, binary, url string, change func(*Item)) *channelv1
 	}
 	sess, err := s.ready(t.Context())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, s.LastOutput())
 	}
-	defer sess.close()
+	t.Cleanup(sess.close)
+	return sess
+}
+
+// one sends one item and returns its result.
+func (sess *session) one(t *testing.T, change func(*Item)) *channelv1.Result {
+	t.Helper()
 	items := sess.items(1, change)
 	d, err := sess.send(t.Context(), items...)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, s.LastOutput())
+		t.Fatalf("%v\n%s", err, sess.subject.LastOutput())
 	}
 	return d.of(items[0])
 }
