@@ -266,7 +266,8 @@ type RolloutReport struct {
 	// Revision is that of the rollout which the gateway has put in force.
 	Revision int64
 	Ready    bool   // the new version runs here and took every connector
-	Problem  string // why it never will
+	Waiting  string // why it is not ready yet
+	Problem  string // why it never will be
 	// Old and New are what both versions did here since the revision was put in force.
 	Old, New VersionFigures
 }

@@ -223,7 +223,6 @@ func (s *Service) open(ctx context.Context, plugin string, id int64) (core.Rollo
 	}
 	state, err := s.o.Rollouts.RolloutsState(ctx, s.o.Now().Add(-liveFor))
 	v := gather(&r, state.Reports, nil)
-	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
 	return r, v, err
 }
 

@@ -68,7 +68,6 @@ func (s *Service) Get(ctx context.Context, plugin string, id int64) (Detail, err
 		return Detail{}, err
 	}
 	v := gather(&r, state.Reports, nil)
-	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
 	d := Detail{Rollout: r, Events: events, Old: v.comparison(&r), New: v.fresh}
 	if next := decide(&r, v, now, 0); next.next == nil {
 		d.Waiting = next.reason

@@ -245,7 +245,6 @@ func (s *Service) follow(ctx context.Context, r core.Rollout, installed []core.P
 		w.reported = own
 	}
 	v := gather(&r, reports, &own)
-	v.explain(s.o.Gateway, s.o.Host.Standing(r.Plugin, r.To).Waiting)
 	if d := decide(&r, v, now, now.Sub(w.since)); d.next != nil {
 		_, err := s.advance(ctx, &r, d, v, s.o.Gateway)
 		if err == nil {

@@ -12,7 +12,6 @@ import (
 type view struct {
 	gateways   []string // by name
 	reports    map[string]*core.RolloutReport
-	waiting    map[string]string   // why it is not ready on a gateway, where that is known
 	old, fresh core.VersionFigures // of the gateways that have put the present revision in force
 }
 
@@ -34,13 +33,6 @@ func gather(r *core.Rollout, reports []core.RolloutReport, own *core.RolloutRepo
 		}
 	}
 	return v
-}
-
-// explain notes why the new version is not ready on a gateway.
-func (v *view) explain(gateway, waiting string) {
-	if waiting != "" {
-		v.waiting = map[string]string{gateway: ": " + waiting}
-	}
 }
 
 func (v *view) take(r *core.Rollout, report *core.RolloutReport) {
@@ -98,10 +90,18 @@ func (v *view) behind(r *core.Rollout) (reason string, fault bool) {
 		case report.Revision != r.Revision:
 			others = cmp.Or(others, fmt.Sprintf("gateway %s has not caught up", name))
 		case !report.Ready:
-			slow = cmp.Or(slow, fmt.Sprintf("version %s is not ready on gateway %s%s", r.To, name, v.waiting[name]))
+			slow = cmp.Or(slow, fmt.Sprintf("version %s is not ready on gateway %s%s", r.To, name, because(report.Waiting)))
 		}
 	}
 	return cmp.Or(others, slow), others == "" && slow != ""
+}
+
+// because adds a reason where one is known.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 // comparison is what the new version is compared with: the old one in the same window, or when that no longer gets

@@ -52,6 +52,7 @@ func (w *window) enforce(host Host, r *core.Rollout, installed bool, now time.Ti
 	host.Arrange(r.Plugin, arrangement(r))
 	old, fresh := host.Standing(r.Plugin, r.From), host.Standing(r.Plugin, r.To)
 	report.Revision, report.Ready, report.Problem = r.Revision, fresh.Ready, fresh.Problem
+	report.Waiting = fresh.Waiting
 	report.Old, report.New = old.Figures.Since(w.old), fresh.Figures.Since(w.new)
 	// What ends a rollout at once must not be lost because somebody advanced it in the same moment.
 	report.New.Crashes = fresh.Figures.Crashes - w.first.Crashes
@@ -75,7 +76,7 @@ func (w *window) begin(host Host, r *core.Rollout, now time.Time) {
 // due says whether other gateways need a report now.
 func (w *window) due(r core.RolloutReport) bool {
 	last := &w.reported
-	news := r.Revision != last.Revision || r.Ready != last.Ready || r.Problem != last.Problem ||
+	news := r.Revision != last.Revision || r.Ready != last.Ready || r.Problem != last.Problem || r.Waiting != last.Waiting ||
 		r.New.Crashes != last.New.Crashes || r.New.Violations != last.New.Violations
 	return news || r.At.Sub(last.At) >= reportEvery
 }

@@ -73,6 +73,7 @@ CREATE TABLE gateway_reports (
     reported_at timestamptz NOT NULL,
     revision    bigint  NOT NULL, -- of the rollout, that the gateway has put in force
     ready       boolean NOT NULL, -- the new version runs there and took every connector
+    waiting     text,             -- why it does not yet
     problem     text,             -- why it never will
     old_figures jsonb   NOT NULL, -- what the old version did there since the revision
     new_figures jsonb   NOT NULL, -- the same of the new one

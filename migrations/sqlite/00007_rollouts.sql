@@ -73,6 +73,7 @@ CREATE TABLE gateway_reports (
     reported_at INTEGER NOT NULL,
     revision    INTEGER NOT NULL, -- of the rollout, that the gateway has put in force
     ready       INTEGER NOT NULL, -- the new version runs there and took every connector
+    waiting     TEXT,             -- why it does not yet
     problem     TEXT,             -- why it never will
     old_figures TEXT    NOT NULL, -- JSON object: what the old version did there since the revision
     new_figures TEXT    NOT NULL, -- the same of the new one

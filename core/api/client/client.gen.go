@@ -845,6 +845,9 @@ type RolloutGateway struct {
 
 	// Ready The new version runs there and took every connector.
 	Ready bool `json:"ready"`
+
+	// WaitingFor Why the new version is not ready there yet.
+	WaitingFor string `json:"waiting_for,omitempty,omitzero"`
 }
 
 // RolloutList defines model for RolloutList.

@@ -39,7 +39,7 @@ func readRolloutEvent(r *row) core.RolloutEvent {
 
 func readReport(r *row) core.RolloutReport {
 	p := core.RolloutReport{
-		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Problem: r.text(),
+		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Waiting: r.text(), Problem: r.text(),
 	}
 	r.json(&p.Old)
 	r.json(&p.New)
@@ -215,7 +215,7 @@ func (s *Store) RolloutsState(ctx context.Context, since time.Time) (store.Rollo
 		sql:  "SELECT " + rolloutColumns + " FROM plugin_rollouts WHERE " + openRollout + " ORDER BY id",
 	}, reading{
 		each: func(r *row) { state.Reports = append(state.Reports, readReport(r)) },
-		sql: `SELECT gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures
+		sql: `SELECT gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures
 			FROM gateway_reports WHERE reported_at >= $1 ORDER BY rollout_id, gateway`,
 		args: []any{since.Truncate(time.Millisecond)},
 	})
@@ -227,15 +227,15 @@ func (s *Store) RolloutsState(ctx context.Context, since time.Time) (store.Rollo
 const storeReport = `WITH forgotten AS (
 		DELETE FROM gateway_reports WHERE (gateway, rollout_id) IN (
 			SELECT gateway, rollout_id FROM gateway_reports
-			WHERE reported_at < $9 AND (gateway, rollout_id) <> ($1, $2) FOR UPDATE SKIP LOCKED)
-	) INSERT INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			WHERE reported_at < $10 AND (gateway, rollout_id) <> ($1, $2) FOR UPDATE SKIP LOCKED)
+	) INSERT INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 	ON CONFLICT (gateway, rollout_id) DO UPDATE SET reported_at = EXCLUDED.reported_at, revision = EXCLUDED.revision,
-		ready = EXCLUDED.ready, problem = EXCLUDED.problem, old_figures = EXCLUDED.old_figures, new_figures = EXCLUDED.new_figures`
+		ready = EXCLUDED.ready, waiting = EXCLUDED.waiting, problem = EXCLUDED.problem, old_figures = EXCLUDED.old_figures, new_figures = EXCLUDED.new_figures`
 
 // ReportRollout implements store.Rollouts.
 func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
-	_, err := exec(ctx, s.pool, storeReport, r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Problem),
+	_, err := exec(ctx, s.pool, storeReport, r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Waiting), orNull(r.Problem),
 		figuresJSON(&r.Old), figuresJSON(&r.New), at(r.At.Add(-store.KeepReports)))
 	return unknown("store a report on a rollout", err)
 }

@@ -40,7 +40,7 @@ func readRolloutEvent(r *row) (core.RolloutEvent, error) {
 
 func readReport(r *row) (core.RolloutReport, error) {
 	p := core.RolloutReport{
-		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Problem: r.text(),
+		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Waiting: r.text(), Problem: r.text(),
 	}
 	if err := r.json(&p.Old); err != nil {
 		return p, err
@@ -231,7 +231,7 @@ func readRolloutsState(c conn, since time.Time) (store.RolloutsState, error) {
 	if err != nil {
 		return state, err
 	}
-	return state, c.prepare(`SELECT gateway, rollout_id, reported_at, revision, ready, problem, old_figures, new_figures
+	return state, c.prepare(`SELECT gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures
 		FROM gateway_reports WHERE reported_at >= ? ORDER BY rollout_id, gateway`).int(since.UnixMilli()).each(func(r *row) error {
 		report, err := readReport(r)
 		state.Reports = append(state.Reports, report)
@@ -256,9 +256,9 @@ func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.prepare(`INSERT OR REPLACE INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, problem,
-			old_figures, new_figures) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`).
-			text(r.Gateway).int(r.Rollout).time(r.At).int(r.Revision).bool(r.Ready).textOrNull(r.Problem).
+		_, err = c.prepare(`INSERT OR REPLACE INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, waiting,
+			problem, old_figures, new_figures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+			text(r.Gateway).int(r.Rollout).time(r.At).int(r.Revision).bool(r.Ready).textOrNull(r.Waiting).textOrNull(r.Problem).
 			figures(&r.Old).figures(&r.New).run()
 		return err
 	})

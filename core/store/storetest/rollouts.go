@@ -156,7 +156,7 @@ func (f *fixture) wantReports(since time.Time, want ...core.RolloutReport) {
 // reportOf is one of a gateway on a rollout.
 func reportOf(gateway string, rollout int64, made time.Time) core.RolloutReport {
 	return core.RolloutReport{
-		Gateway: gateway, Rollout: rollout, At: made, Revision: 3, Ready: true, Problem: "none", Old: figures(1), New: figures(2),
+		Gateway: gateway, Rollout: rollout, At: made, Revision: 3, Ready: true, Waiting: "login", Problem: "none", Old: figures(1), New: figures(2),
 	}
 }
 
