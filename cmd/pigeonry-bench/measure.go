@@ -24,10 +24,11 @@ func measureSingle(ctx context.Context, o options) (r report, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	if _, err := closedLoop(ctx, s.address, connCount, time.Second); err != nil { // warm up
+	first, err := closedLoop(ctx, s.address, connCount, time.Second) // warm up
+	if err != nil {
 		return r, err
 	}
-	warm := s.received()
+	warm := len(first)
 	began := time.Now()
 	full, err := closedLoop(ctx, s.address, connCount, o.duration/2)
 	if err != nil {
