@@ -18,7 +18,8 @@ name in operators, "default" if they say nothing.`,
   pigeonry plugin rollback acme --reason "customers complain"`,
 	}
 	parent.AddCommand(
-		p.pluginTest(),
+		p.pluginNew(), p.pluginTest(), p.pluginBench(),
+		p.pluginPack(), p.pluginSign(), p.pluginKeygen(),
 		p.pluginInstall(),
 		p.pluginList(), p.pluginVersions(), p.pluginRemove(),
 		p.pluginRollout(), p.pluginStatus(),
