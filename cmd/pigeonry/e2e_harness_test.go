@@ -50,7 +50,7 @@ var built = sync.OnceValues(func() (string, error) {
 			return dir, err
 		}
 	}
-	return dir, nil
+	return dir, compile("flaky", "./cmd/pigeonry/testdata/flaky")
 })
 
 // install moves a built plugin to where its own version belongs.
@@ -196,6 +196,7 @@ type system struct {
 	sandbox *sandboxed
 	gateway *process
 	dir     string
+	plugins string // the folder that the gateway takes its plugins from
 	address string
 	config  string
 	last    string // what was last seen of what the test awaits
@@ -208,7 +209,13 @@ func startSystem(t *testing.T) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t: t, sandbox: startSandbox(t), dir: t.TempDir(), address: freeAddress(t)}
+	return startSystemFrom(t, filepath.Join(binaries, "plugins"))
+}
+
+// startSystemFrom is startSystem with a folder of plugins of the test's own.
+func startSystemFrom(t *testing.T, plugins string) *system {
+	t.Helper()
+	s := &system{t: t, sandbox: startSandbox(t), dir: t.TempDir(), plugins: plugins, address: freeAddress(t)}
 	smtpHost, smtpPort, _ := net.SplitHostPort(s.sandbox.SMTP)
 	smppHost, smppPort, _ := net.SplitHostPort(s.sandbox.SMPP)
 	s.config = filepath.Join(s.dir, "gateway.hcl")
@@ -238,7 +245,7 @@ connector "sms" "main" {
     password  = "secret"
   }
 }
-`, s.address, filepath.Join(s.dir, "data"), filepath.Join(binaries, "plugins"), smtpHost, smtpPort, smppHost, smppPort)
+`, s.address, filepath.Join(s.dir, "data"), s.plugins, smtpHost, smtpPort, smppHost, smppPort)
 	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -310,17 +317,27 @@ func request(ctx context.Context, method, url string, body io.Reader) (int, []by
 func get[T any](s *system, method, path string, body any) T {
 	s.t.Helper()
 	status, b, err := s.call(method, path, body)
-	if err != nil || status != http.StatusOK {
+	if err != nil || status/100 != 2 {
 		s.t.Fatalf("%s %s: %d, %v: %s", method, path, status, err, b)
 	}
+	data, err := decode[T](b)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v in %s", method, path, err, b)
+	}
+	return data
+}
+
+// decode reads the data of a successful answer of the gateway.
+func decode[T any](answer []byte) (T, error) {
 	var envelope struct {
 		Code int `json:"code"`
 		Data T   `json:"data"`
 	}
-	if err := json.Unmarshal(b, &envelope); err != nil || envelope.Code != 0 {
-		s.t.Fatalf("%s %s: %v in %s", method, path, err, b)
+	err := json.Unmarshal(answer, &envelope)
+	if err == nil && envelope.Code != 0 {
+		err = fmt.Errorf("code %d", envelope.Code)
 	}
-	return envelope.Data
+	return envelope.Data, err
 }
 
 // inboxMessage is a message as the sandbox shows it.

@@ -155,13 +155,17 @@ func (s *system) messages(b batch) []message {
 
 // audit compares what was accepted with the ledger: nothing lost, and every repeat carries its mark. It
 // returns the number of repeats.
-func (s *system) audit(b batch) (repeats int) {
+func (s *system) audit(batches ...batch) (repeats int) {
 	s.t.Helper()
 	taken := map[string]int{}
 	for _, e := range s.ledger("sms") {
 		taken[strings.TrimPrefix(e.To, "+")]++
 	}
-	for _, m := range s.messages(b) {
+	var all []message
+	for _, b := range batches {
+		all = append(all, s.messages(b)...)
+	}
+	for _, m := range all {
 		n := taken[strings.TrimPrefix(m.Recipient, "+")]
 		switch {
 		case n == 0 && (m.Status == "sent" || m.Status == "delivered"):
