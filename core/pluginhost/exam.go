@@ -87,6 +87,9 @@ func (g *generation) examineOnce(ctx context.Context, p *process) (result exam, 
 	g.mu.Lock()
 	parked, shadow := g.parked, g.shadow
 	g.mu.Unlock()
+	if !g.host.configured.Load() {
+		return exam{waiting: "the gateway has not read its connectors yet"}, false
+	}
 	if parked {
 		return g.examineParked(ctx, p), false
 	}
@@ -120,15 +123,19 @@ func (g *generation) examineParked(ctx context.Context, p *process) exam {
 		if err != nil {
 			return exam{waiting: callError("ValidateConfig", err).Error()}
 		}
-		if ds := g.diagnostics(verdict.GetDiagnostics()); hasError(ds) && g.otherTook(c.ID) {
-			return exam{problem: fmt.Sprintf("connector %s: %s", c.ID, summary(ds))}
+		ds := g.diagnostics(verdict.GetDiagnostics())
+		if !hasError(ds) {
+			continue
+		}
+		result := g.besideOther(c.ID, exam{problem: fmt.Sprintf("connector %s: %s", c.ID, summary(ds))})
+		if result != (exam{}) {
+			return result
 		}
 	}
 	return exam{}
 }
 
-// examineBinding says what keeps a connector from being taken. What the active version does not take either is
-// not the new one's fault.
+// examineBinding says what keeps a connector from being taken.
 func (g *generation) examineBinding(c ConnectorConfig) exam {
 	g.mu.Lock()
 	b, ok := g.bindings[c.ID]
@@ -145,7 +152,27 @@ func (g *generation) examineBinding(c ConnectorConfig) exam {
 		result.waiting = fmt.Sprintf("connector %s: %s", c.ID, b.problem)
 	}
 	g.mu.Unlock()
-	if ok && result != (exam{}) && !g.otherTook(c.ID) {
+	if !ok || result == (exam{}) {
+		return result
+	}
+	return g.besideOther(c.ID, result)
+}
+
+// besideOther is what follows from a connector that was not taken. What the active version does not take either is not
+// the new one's fault; as long as the active one has not answered, nobody knows.
+func (g *generation) besideOther(id core.ConnectorID, result exam) exam {
+	other := g.other()
+	if other == nil {
+		return result // without one, every connector has to be taken
+	}
+	desired := (*g.host.desired.Load())[id]
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	b, ok := other.bindings[id]
+	switch {
+	case !ok || !b.config.Same(desired):
+		return exam{waiting: fmt.Sprintf("connector %s is being configured for the active version", id)}
+	case !b.applied:
 		return exam{}
 	}
 	return result
@@ -158,18 +185,6 @@ func (g *generation) other() *generation {
 		return nil
 	}
 	return active
-}
-
-// otherTook says whether the active version carries a connector; without one, every connector has to be taken.
-func (g *generation) otherTook(id core.ConnectorID) bool {
-	other := g.other()
-	if other == nil {
-		return true
-	}
-	other.mu.Lock()
-	defer other.mu.Unlock()
-	b, ok := other.bindings[id]
-	return ok && b.applied
 }
 
 // reaches has the process reach a connector's provider, if it can.

@@ -24,8 +24,10 @@ type Host struct {
 	runtime *runtimeDir
 	plugins atomic.Pointer[map[string]*plugin]
 	desired atomic.Pointer[map[core.ConnectorID]ConnectorConfig]
-	work    sync.WaitGroup // what goes on in the background: retirements, hand-overs, the watch of the folder
-	stop    context.CancelFunc
+	// configured: desired was told. Until then nothing shows that a version could carry messages.
+	configured atomic.Bool
+	work       sync.WaitGroup // what goes on in the background: retirements, hand-overs, the watch of the folder
+	stop       context.CancelFunc
 
 	mu      sync.Mutex               // guards what follows, and the plugins
 	running map[*generation]struct{} // those that were started and have not been retired
@@ -249,6 +251,7 @@ func (h *Host) Configure(ctx context.Context, configs []ConnectorConfig) {
 		desired[c.ID] = c
 	}
 	h.desired.Store(&desired)
+	h.configured.Store(true)
 	h.mu.Lock()
 	running := slices.Collect(maps.Keys(h.running))
 	h.mu.Unlock()

@@ -130,6 +130,36 @@ func TestANewVersionHasToTakeTheConfiguration(t *testing.T) {
 	h.await("it has ended", func() bool { return h.generation("good", "2.0.0").State == core.GenerationStopped })
 }
 
+// A gateway that starts in the middle of a rollout runs both versions before it has read its connectors: until then the
+// new one has proved nothing.
+func TestNoVersionIsReadyBeforeTheConnectorsAreKnown(t *testing.T) {
+	for behavior, problem := range map[string]string{"new": "", "picky": "the port is not free"} {
+		t.Run(behavior, func(t *testing.T) {
+			dir := t.TempDir()
+			install(t, dir, "good", "1.0.0")
+			h := runIn(t, dir, nil)
+			installAs(t, dir, "good", "2.0.0", behavior)
+			if err := h.Rescan(); err != nil {
+				t.Fatal(err)
+			}
+			h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0", Shadow: behavior == "new"})
+			h.await("it waits for the connectors", func() bool {
+				return strings.Contains(h.Standing("good", "2.0.0").Waiting, "has not read its connectors yet")
+			})
+			c := connector("good", 1, `{}`)
+			c.Shadow = []byte(`{}`)
+			h.Configure(t.Context(), []pluginhost.ConnectorConfig{c})
+			h.await("its standing is known", func() bool {
+				s := h.Standing("good", "2.0.0")
+				return s.Ready || s.Problem != ""
+			})
+			if s := h.Standing("good", "2.0.0"); s.Ready == (problem != "") || !strings.Contains(s.Problem, problem) {
+				t.Errorf("standing: %+v", s)
+			}
+		})
+	}
+}
+
 // A version that is arranged before it is installed starts when it is.
 func TestAVersionThatComesLater(t *testing.T) {
 	dir := t.TempDir()
