@@ -63,6 +63,9 @@ func (h handshake) check(socketDir string, plaintext bool) error {
 		return reject("transport mismatch", "a unix socket", h.network, "listen on a unix socket in $PLUGIN_UNIX_SOCKET_DIR")
 	case filepath.Dir(filepath.Clean(h.address)) != filepath.Clean(socketDir):
 		return reject("socket in the wrong place", "a socket in "+socketDir, h.address, "listen on a unix socket in $PLUGIN_UNIX_SOCKET_DIR")
+	case h.certificate != "" && plaintext:
+		return reject("a certificate in plaintext", "no certificate, as plaintext = true in its plugin.hcl promises", "one",
+			"leave plaintext out of plugin.hcl: the plugin can do mutual TLS")
 	case h.certificate == "" && !plaintext:
 		return reject("no certificate", "mutual TLS with the certificate in the handshake", "none",
 			"answer $PLUGIN_CLIENT_CERT with a certificate, as go-plugin's AutoMTLS does")

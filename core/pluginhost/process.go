@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -72,7 +73,13 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		place.remove()
 		return nil, err
 	}
-	p.client = goplugin.NewClient(p.config(l))
+	config, err := p.config(l)
+	if err != nil {
+		place.remove()
+		p.bounds.group.remove()
+		return nil, err
+	}
+	p.client = goplugin.NewClient(config)
 	connected := make(chan error, 1)
 	go func() { connected <- p.connect() }()
 	select {
@@ -98,7 +105,15 @@ func (p *process) noteStart(pid int) {
 	}
 }
 
-func (p *process) config(l launch) *goplugin.ClientConfig {
+func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
+	var certificate string
+	var settings *tls.Config
+	if !l.plaintext {
+		var err error
+		if certificate, settings, err = identity(); err != nil {
+			return nil, err
+		}
+	}
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
@@ -109,11 +124,14 @@ func (p *process) config(l launch) *goplugin.ClientConfig {
 			}
 			p.runner.socketDir = socketDir
 			p.runner.cmd.Env = append(inherit(l.env), cmd.Env...)
+			if certificate != "" {
+				p.runner.cmd.Env = append(p.runner.cmd.Env, clientCertVariable+"="+certificate)
+			}
 			return p.runner, nil
 		},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.place.folder},
 		SkipHostEnv:      true,
-		AutoMTLS:         !l.plaintext,
+		TLSConfig:        settings,
 		StartTimeout:     l.timing.Start,
 		Logger:           newQuietLogger(l.log),
 		SyncStdout:       l.stderr,
@@ -124,7 +142,7 @@ func (p *process) config(l launch) *goplugin.ClientConfig {
 			grpc.WithDisableServiceConfig(),
 			grpc.WithStreamInterceptor(p.conns.intercept),
 		},
-	}
+	}, nil
 }
 
 // inherit returns the environment of a plugin: what programs commonly need, and extra.

@@ -1,0 +1,51 @@
+package pluginhost
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// clientCertVariable is where a plugin finds the certificate of its only client, as go-plugin's AutoMTLS has it.
+const clientCertVariable = "PLUGIN_CLIENT_CERT"
+
+// peerName is the name that both sides' certificates are made out to.
+const peerName = "localhost"
+
+// identity is what the gateway shows one process of a plugin, and no other: the certificate in PEM, and the TLS
+// settings that go with it, which go-plugin completes with the certificate that the plugin answers with. go-plugin's own
+// is on the curve P-521, which the TLS libraries of several languages refuse.
+func identity() (certificate string, settings *tls.Config, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", nil, fmt.Errorf("make a key for a plugin: %w", err)
+	}
+	number, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 128))
+	if err != nil {
+		return "", nil, fmt.Errorf("number a certificate for a plugin: %w", err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: number, Subject: pkix.Name{CommonName: peerName, Organization: []string{"Pigeonry"}}, DNSNames: []string{peerName},
+		NotBefore: now.Add(-time.Minute), NotAfter: now.AddDate(30, 0, 0), // as long as a process may run
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+		IsCA:        true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return "", nil, fmt.Errorf("make a certificate for a plugin: %w", err)
+	}
+	settings = &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		MinVersion:   tls.VersionTLS12, ServerName: peerName,
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), settings, nil
+}
