@@ -18,7 +18,7 @@ name in operators, "default" if they say nothing.`,
   pigeonry plugin rollback acme --reason "customers complain"`,
 	}
 	parent.AddCommand(
-		p.pluginNew(), p.pluginTest(), p.pluginBench(),
+		p.pluginNew(), p.pluginDev(), p.pluginTest(), p.pluginBench(),
 		p.pluginPack(), p.pluginSign(), p.pluginKeygen(),
 		p.pluginInstall(),
 		p.pluginList(), p.pluginVersions(), p.pluginRemove(),

@@ -13,14 +13,13 @@ out=$(cd "$1" && pwd)
 cd "$(dirname "$0")"
 version=${VERSION:-$(sed -n 's/^    "version": "\(.*\)",$/\1/p' plugin/channel.py)}
 
-# A copy, because zipapp packs all that it finds: compiled files, too.
 fresh=$(mktemp -d "$out/.build-XXXXXX")
 trap 'rm -rf "$fresh"' EXIT
+PYTHONPYCACHEPREFIX="$fresh/cache" python3 -m compileall -q plugin # finds mistakes in the syntax before they ship
+# A copy, because zipapp packs all that it finds: compiled files, too.
 mkdir "$fresh/plugin"
 cp plugin/*.py "$fresh/plugin/"
 sed "s/^    \"version\": \".*\",\$/    \"version\": \"$version\",/" plugin/channel.py >"$fresh/plugin/channel.py"
-python3 -m compileall -q -f "$fresh/plugin" # finds what cannot be read before it ships
-rm -rf "$fresh/plugin/__pycache__"
 python3 -m zipapp --compress --python "${PYTHON:-/usr/bin/env python3}" --output "$fresh/my-plugin" "$fresh/plugin"
 
 chmod 755 "$fresh/my-plugin"
