@@ -106,13 +106,14 @@ func (p *process) noteStart(pid int) {
 }
 
 func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
-	var certificate string
+	env := inherit(l.env)
 	var settings *tls.Config
 	if !l.plaintext {
-		var err error
-		if certificate, settings, err = identity(); err != nil {
+		certificate, mutual, err := sdk.ClientIdentity()
+		if err != nil {
 			return nil, err
 		}
+		env, settings = append(env, certificate), mutual
 	}
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
@@ -123,10 +124,7 @@ func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
 				return nil, err
 			}
 			p.runner.socketDir = socketDir
-			p.runner.cmd.Env = append(inherit(l.env), cmd.Env...)
-			if certificate != "" {
-				p.runner.cmd.Env = append(p.runner.cmd.Env, clientCertVariable+"="+certificate)
-			}
+			p.runner.cmd.Env = append(env, cmd.Env...)
 			return p.runner, nil
 		},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.place.folder},

@@ -5,6 +5,7 @@ package channeltest
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -81,11 +82,20 @@ func (s *Subject) launch(belowShell bool) (*session, error) {
 		closed: make(chan struct{}), exited: make(chan struct{}),
 	}
 	p.handshake, p.toClient = io.Pipe()
+	env := s.environment()
+	var settings *tls.Config
+	if !s.Plaintext {
+		certificate, mutual, err := sdk.ClientIdentity()
+		if err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		env, settings = append(env, certificate), mutual
+	}
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS:         !s.Plaintext,
+		TLSConfig:        settings,
 		SkipHostEnv:      true,
 		StartTimeout:     startTimeout,
 		Logger:           hclog.NewNullLogger(),
@@ -94,7 +104,7 @@ func (s *Subject) launch(belowShell bool) (*session, error) {
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: dir},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
 			p.socketDir = socketDir
-			p.cmd = p.command(path, append(s.environment(), cmd.Env...))
+			p.cmd = p.command(path, append(env, cmd.Env...))
 			return p, nil
 		},
 	})

@@ -1,4 +1,4 @@
-package pluginhost
+package sdk
 
 import (
 	"crypto/ecdsa"
@@ -19,10 +19,12 @@ const clientCertVariable = "PLUGIN_CLIENT_CERT"
 // peerName is the name that both sides' certificates are made out to.
 const peerName = "localhost"
 
-// identity is what the gateway shows one process of a plugin, and no other: the certificate in PEM, and the TLS
-// settings that go with it, which go-plugin completes with the certificate that the plugin answers with. go-plugin's own
-// is on the curve P-521, which the TLS libraries of several languages refuse.
-func identity() (certificate string, settings *tls.Config, err error) {
+// ClientIdentity makes what a gateway, or a test in its place, shows one process of a plugin and no other: the variable
+// of the process's environment that holds the certificate, and the TLS settings for the connection, which go-plugin
+// completes with the certificate that the plugin answers with. It takes the place of go-plugin's AutoMTLS, whose
+// certificates are on the curve P-521: the TLS libraries of several languages refuse that. The error says that the
+// machine's source of random numbers failed.
+func ClientIdentity() (variable string, settings *tls.Config, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", nil, fmt.Errorf("make a key for a plugin: %w", err)
@@ -47,5 +49,5 @@ func identity() (certificate string, settings *tls.Config, err error) {
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		MinVersion:   tls.VersionTLS12, ServerName: peerName,
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), settings, nil
+	return clientCertVariable + "=" + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), settings, nil
 }
