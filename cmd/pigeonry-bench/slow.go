@@ -113,11 +113,16 @@ func middle(samples []sample, figure func(spell []sample) float64) float64 {
 	for spell := range slices.Chunk(inOrder, max(1, (len(inOrder)+spells-1)/spells)) {
 		each = append(each, figure(spell))
 	}
-	if len(each) == 0 {
+	return median(each)
+}
+
+// median is the one in the middle, 0 of none. It sorts them.
+func median(figures []float64) float64 {
+	if len(figures) == 0 {
 		return 0
 	}
-	slices.Sort(each)
-	return each[len(each)/2]
+	slices.Sort(figures)
+	return figures[len(figures)/2]
 }
 
 // endToEnd lists how long after it was due each message was at the plugin.
