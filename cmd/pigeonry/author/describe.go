@@ -93,6 +93,9 @@ func Executable(path string) (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), catalog.ManifestFile) {
+			continue // whatever its mode
+		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0 {
 			found = append(found, e.Name())
 		}

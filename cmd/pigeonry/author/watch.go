@@ -87,7 +87,7 @@ func (s *sources) watch(ctx context.Context, quiet time.Duration) (<-chan time.T
 	changed := make(chan time.Time, 1)
 	go func() {
 		defer close(changed)
-		defer watcher.Close()
+		defer func() { _ = watcher.Close() }() // nothing is written
 		timer := time.NewTimer(quiet)
 		timer.Stop()
 		defer timer.Stop()
@@ -105,8 +105,11 @@ func (s *sources) watch(ctx context.Context, quiet time.Duration) (<-chan time.T
 				}
 				last = time.Now()
 				timer.Reset(quiet)
-			case <-watcher.Errors: // events were lost
-				last = time.Now()
+			case err := <-watcher.Errors:
+				if err == nil {
+					return // it was closed
+				}
+				last = time.Now() // events were lost
 				timer.Reset(quiet)
 			case <-timer.C:
 				select {

@@ -16,7 +16,7 @@ import (
 func TestHelp(t *testing.T) {
 	for _, command := range []string{
 		"serve", "config check", "key create", "key list", "key revoke", "send", "trace", "ready", "version",
-		"plugin", "plugin test", "plugin list", "plugin versions", "plugin install", "plugin rollout", "plugin status", "plugin promote",
+		"plugin", "plugin new", "plugin dev", "plugin test", "plugin bench", "plugin pack", "plugin sign", "plugin keygen", "plugin list", "plugin versions", "plugin install", "plugin rollout", "plugin status", "plugin promote",
 		"plugin pause", "plugin resume", "plugin rollback", "plugin remove",
 	} {
 		t.Run(command, func(t *testing.T) {

@@ -48,7 +48,9 @@ the config is its address.`,
   pigeonry plugin bench bin/plugins/email/1.0.0/email --config email.hcl --recipient ann@example.com --subject Hello
   pigeonry plugin bench ./acme --config config.json --batch 1,100 --callers 16 --time 10s --json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.bench(cmd, &b, args[0], printer{cmd.OutOrStdout(), asJSON}) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.bench(cmd, &b, args[0], printer{cmd.OutOrStdout(), asJSON})
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&b.config, "config", "", "file with a connector's config: a JSON object, or HCL as between the braces of config { }")

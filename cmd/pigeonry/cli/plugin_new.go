@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,12 +33,12 @@ around the new folder, and around this program.`,
 		project.Name = args[0]
 		project.Channel = cmp.Or(project.Channel, project.Name)
 		project.Module = cmp.Or(project.Module, "example.com/"+project.Name)
-		for what, name := range map[string]string{"the name": project.Name, "--channel": project.Channel} {
-			if !catalog.ValidName(name) {
-				return fmt.Errorf("%s %q is not possible; use a–z, 0–9, - and _, at most 63 characters", what, name)
+		for _, n := range []struct{ what, name string }{{"the name", project.Name}, {"--channel", project.Channel}} {
+			if !catalog.ValidName(n.name) {
+				return fmt.Errorf("%s %q is not possible; use a–z, 0–9, - and _, at most 63 characters", n.what, n.name)
 			}
 		}
-		dir := cmp.Or(dir, project.Name)
+		dir = cmp.Or(dir, project.Name)
 		if project.SDK = cmp.Or(project.SDK, p.getenv("PIGEONRY_SDK")); project.SDK == "" {
 			project.SDK = scaffold.FindSDK(filepath.Dir(dir), filepath.Dir(p.Executable))
 		}
@@ -70,7 +69,7 @@ func shellWord(path string) string {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	if strings.HasPrefix(path, "-") {
-		return "." + string(os.PathSeparator) + path
+		return "./" + path
 	}
 	return path
 }

@@ -16,7 +16,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -95,12 +94,12 @@ func (f *files) take(source fs.FS, folder string) {
 }
 
 // replace changes a text that must be there.
-func (f *files) replace(file, old, new string) {
-	if !bytes.Contains(f.content[file], []byte(old)) {
-		f.err = errors.Join(f.err, fmt.Errorf("the template %s lacks %q", file, old))
+func (f *files) replace(file, from, to string) {
+	if !bytes.Contains(f.content[file], []byte(from)) {
+		f.err = errors.Join(f.err, fmt.Errorf("the template %s lacks %q", file, from))
 		return
 	}
-	f.content[file] = bytes.ReplaceAll(f.content[file], []byte(old), []byte(new))
+	f.content[file] = bytes.ReplaceAll(f.content[file], []byte(from), []byte(to))
 }
 
 // What the templates call the plugin and its channel.
@@ -109,15 +108,9 @@ const (
 	placeholderChannel = "my-channel"
 )
 
-// houseRule is a remark for the linter of this repository, which is none of the author's concern.
-var houseRule = regexp.MustCompile(`(?m) *//nolint:.*$`)
-
 // personalize gives the plugin its name.
 func (f *files) personalize(p Project) {
 	for name, content := range f.content {
-		if strings.HasSuffix(name, ".go") {
-			content = houseRule.ReplaceAll(content, nil)
-		}
 		content = bytes.ReplaceAll(content, []byte(placeholderName), []byte(p.Name))
 		f.content[name] = bytes.ReplaceAll(content, []byte(placeholderChannel), []byte(p.Channel))
 	}
