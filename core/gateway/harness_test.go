@@ -25,13 +25,25 @@ import (
 
 const key = "gateway-test-0123456789abcdef0123456789abcdef"
 
-// TestMain makes the test binary its own plugin: under the name echo it is one.
+// TestMain makes the test binary its own plugins: under the names echo and other it is one.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "echo" {
-		sdk.Serve(sdk.Plugin[echoConfig]{Name: "echo", Version: "1.0.0", Open: openEcho})
+	if name := filepath.Base(os.Args[0]); name == "echo" || name == "other" {
+		serveEcho(name)
 		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// serveEcho serves the plugin of a name, unless the environment wants it to be a bad one.
+func serveEcho(name string) {
+	p := sdk.Plugin[echoConfig]{Name: name, Version: "1.0.0", Channels: []string{"echo"}, Open: openEcho}
+	switch os.Getenv("BEHAVIOR") {
+	case "misnamed":
+		p.Name = "other"
+	case "oversize":
+		p.Version += "-" + strings.Repeat("x", 17<<20)
+	}
+	sdk.Serve(p)
 }
 
 // echoConfig is the config of a connector of the plugin echo.
@@ -118,8 +130,11 @@ func (f folder) load(text string) *settings.Settings {
 }
 
 // connector is a block of the plugin echo, which notes in a journal of its own.
-func (f folder) connector(name, config string) string {
-	return fmt.Sprintf("connector \"echo\" %q {\n  plugin = \"echo\"\n  config {\n    journal = %q\n%s\n  }\n}\n", name, f.path(name+".journal"), config)
+func (f folder) connector(name, config string) string { return f.connectorOf("echo", name, config) }
+
+// connectorOf is connector for a plugin of another name.
+func (f folder) connectorOf(plugin, name, config string) string {
+	return fmt.Sprintf("connector \"echo\" %q {\n  plugin = %q\n  config {\n    journal = %q\n%s\n  }\n}\n", name, plugin, f.path(name+".journal"), config)
 }
 
 // journal tells with which colors a connector was opened, in order.

@@ -56,6 +56,9 @@ func (s *Service) permitted(ctx context.Context, q *Request) (core.PluginVersion
 			"version %s of plugin %s is known with checksum %.12s, and this gateway has %.12s: give what changed a version of its own",
 			q.Version, q.Plugin, version.SHA256, sha)
 	}
+	if err := s.runs(q.Plugin, q.Version); err != nil {
+		return version, err
+	}
 	if version.Quarantine != "" && !q.Force {
 		return version, core.Errorf(core.KindConflict, "version %s of plugin %s is in quarantine: %s. Use force to roll it out all the same",
 			q.Version, q.Plugin, version.Quarantine)
@@ -75,7 +78,21 @@ func (s *Service) version(ctx context.Context, plugin, version string) (core.Plu
 			return v, nil
 		}
 	}
+	if err := s.runs(plugin, version); err != nil {
+		return core.PluginVersion{}, err
+	}
 	return core.PluginVersion{}, core.Errorf(core.KindNotFound, "plugin %s has no version %q; installed: %s", plugin, version, strings.Join(names, ", "))
+}
+
+// runs names what keeps a version that is there from being started here.
+func (s *Service) runs(plugin, version string) error {
+	if slices.Contains(versionsOf(plugin, s.o.Host.Installed()), version) {
+		return nil
+	}
+	if problem := s.o.Host.Standing(plugin, version).Problem; problem != "" {
+		return core.Errorf(core.KindConflict, "version %s of plugin %s cannot run: %s", version, plugin, problem)
+	}
+	return nil
 }
 
 // installed lists the versions of a plugin that were not removed.

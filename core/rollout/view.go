@@ -86,7 +86,8 @@ func (v *view) behind(r *core.Rollout) (reason string, fault bool) {
 		case report == nil:
 			others = cmp.Or(others, fmt.Sprintf("gateway %s has not answered", name))
 		case report.Revision == 0:
-			others = cmp.Or(others, fmt.Sprintf("gateway %s does not have version %s with checksum %.12s: install it there", name, r.To, r.SHA256))
+			others = cmp.Or(others, fmt.Sprintf("gateway %s does not have version %s with checksum %.12s: %s", name, r.To, r.SHA256,
+				cmp.Or(report.Waiting, "install it there")))
 		case report.Revision != r.Revision:
 			others = cmp.Or(others, fmt.Sprintf("gateway %s has not caught up", name))
 		case !report.Ready:

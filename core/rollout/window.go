@@ -47,6 +47,7 @@ func (w *window) enforce(host Host, r *core.Rollout, installed bool, now time.Ti
 	report := core.RolloutReport{Rollout: r.ID, At: now}
 	if !installed {
 		host.Arrange(r.Plugin, core.Arrangement{Active: r.From})
+		report.Waiting = host.Standing(r.Plugin, r.To).Problem
 		return report
 	}
 	host.Arrange(r.Plugin, arrangement(r))
