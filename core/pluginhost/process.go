@@ -124,7 +124,7 @@ func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
 				return nil, err
 			}
 			p.runner.socketDir = socketDir
-			p.runner.cmd.Env = append(env, cmd.Env...)
+			p.runner.cmd.Env = slices.Concat(env, cmd.Env)
 			return p.runner, nil
 		},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.place.folder},
