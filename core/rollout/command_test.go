@@ -51,6 +51,12 @@ func TestBeginRefuses(t *testing.T) {
 			versions[1].SHA256 = "other bytes"
 			g.host.install(versions...)
 		}, nil},
+		{"spoiled files", core.KindConflict, "version 1.1.0 of plugin sms cannot run: not executable", func(_ *world, g *gateway) {
+			g.host.spoil(after, "not executable")
+		}, nil},
+		{"files that never were good", core.KindConflict, "version 2.0.0 of plugin sms cannot run: wrong checksum", func(_ *world, g *gateway) {
+			g.host.spoil("2.0.0", "wrong checksum")
+		}, func(q *rollout.Request) { q.Version = "2.0.0" }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {

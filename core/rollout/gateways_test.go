@@ -237,6 +237,17 @@ func TestGatewayThatLacksTheVersion(t *testing.T) {
 			}
 		})
 	})
+	t.Run("as its files are bad", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			one, other := w.start("g1", nil), w.start("g2", nil, before)
+			other.host.spoil(after, "wrong checksum: expected one, found another")
+			r := w.begin(one, quick(core.StrategyCanary))
+			back, _ := w.until(r.ID, core.RolloutRolledBack, 31*time.Second)
+			if want := "with checksum sha of 1.1.0: wrong checksum: expected one, found another after 30s"; !strings.Contains(back.Reason, want) {
+				w.Errorf("reason %q", back.Reason)
+			}
+		})
+	})
 	t.Run("for a while", func(t *testing.T) {
 		inWorld(t, func(w *world) {
 			one, other := w.start("g1", nil), w.start("g2", nil, before)

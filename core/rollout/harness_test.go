@@ -290,6 +290,15 @@ func (h *host) Installed() []core.PluginVersion {
 	return slices.Clone(h.installed)
 }
 
+// spoil makes the files of a version such that it cannot be started.
+func (h *host) spoil(name, problem string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.installed = slices.DeleteFunc(h.installed, func(v core.PluginVersion) bool { return v.Version == name })
+	h.runOf(name).standing.Problem = problem
+	h.tell()
+}
+
 // Changed implements rollout.Host.
 func (h *host) Changed() <-chan struct{} {
 	h.mu.Lock()
