@@ -68,6 +68,20 @@ func (m *meter) crash() {
 	m.figures.Crashes++
 }
 
+// follow lets the figures of a generation go on where those of an earlier one of the same version stand: what is known
+// of a version never goes back.
+func (g *generation) follow(earlier *generation) {
+	figures := earlier.meter.read()
+	figures.Stalled = 0
+	g.meter.mu.Lock()
+	g.meter.figures = figures
+	g.meter.mu.Unlock()
+	g.violations.foreign.Store(earlier.violations.foreign.Load())
+	g.violations.repeated.Store(earlier.violations.repeated.Load())
+	g.violations.missing.Store(earlier.violations.missing.Load())
+	g.violations.malformed.Store(earlier.violations.malformed.Load())
+}
+
 // read returns the figures, with how long the oldest attempt has been without a result.
 func (m *meter) read() core.VersionFigures {
 	m.mu.Lock()

@@ -86,12 +86,15 @@ func (p *plugin) ensureLocked(version string, before core.Arrangement) bool {
 	}
 	shadow := p.arranged.Shadow && version == p.arranged.Beside
 	again := version == before.Active || version == before.Beside
-	if g, known := p.generations[version]; known && g.serves(shadow, again) {
+	earlier, known := p.generations[version]
+	if known && earlier.serves(shadow, again) {
 		return false
-	} else if known {
-		p.dropLocked(g)
 	}
 	g := newGeneration(p, v)
+	if known {
+		g.follow(earlier)
+		p.dropLocked(earlier)
+	}
 	g.take(p.roleLocked(version), shadow)
 	p.generations[version] = g
 	if g.status().State == core.GenerationStaged {

@@ -74,6 +74,7 @@ func behaviors() map[string]func() {
 		"refuses":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "refuse" }),
 		"blames":    serve(func(f *fake) { f.about.Name, f.deeds = "good", "blame" }),
 		"crashes":   serve(func(f *fake) { f.about.Name, f.deeds = "good", "exit" }),
+		"breaks":    serve(func(f *fake) { f.about.Name, f.deeds = "good", "double" }),
 		"picky":     serve(func(f *fake) { f.about.Name, f.picky = "good", true }),
 		"exclusive": serve(func(f *fake) { f.about.Name, f.about.Capabilities.ExclusiveSession = "good", true }),
 		"locked": serve(func(f *fake) {

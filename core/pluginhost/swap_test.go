@@ -121,6 +121,27 @@ func TestACrashOfANewVersionEndsIt(t *testing.T) {
 	}
 }
 
+// What is known of a version never goes back, although each of its processes is another generation.
+func TestFiguresOfAVersionGoOn(t *testing.T) {
+	h := beside(t, "breaks", core.Arrangement{Share: 100})
+	h.awaitReady("2.0.0")
+	h.deliver("good", batch("accept"))
+	h.await("the breach is counted", func() bool { return h.Standing("good", "2.0.0").Figures.Violations == 1 })
+	first := h.Standing("good", "2.0.0").Figures
+	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
+	h.await("it has ended", func() bool { return h.generation("good", "2.0.0").State == core.GenerationStopped })
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0", Share: 100})
+	h.awaitReady("2.0.0")
+	h.deliver("good", batch("accept"))
+	h.await("the next breach is counted too", func() bool { return h.Standing("good", "2.0.0").Figures.Violations == 2 })
+	if again := h.Standing("good", "2.0.0").Figures; again.Accepted != first.Accepted+1 {
+		t.Errorf("%d accepted, then %d", first.Accepted, again.Accepted)
+	}
+	if v := h.Violations("good"); v.Repeated != 2 {
+		t.Errorf("violations: %+v", v)
+	}
+}
+
 // A version that does not take what the active one took will never be ready, and says why.
 func TestANewVersionHasToTakeTheConfiguration(t *testing.T) {
 	h := beside(t, "picky", core.Arrangement{})
