@@ -51,7 +51,10 @@ type Dev struct {
 	Gateway Gateway
 	Out     io.Writer
 
+	sources *sources
 	name    string // of the plugin; empty until the first build
+	version string // that the sources say
+	saying  string // fingerprint of the lines of the sources in which the version stands
 	current string // the version that carries messages as far as is known
 	built   string // fingerprint of the sources that were built and rolled out last
 	told    bool   // that the build does not heed VERSION
@@ -60,43 +63,41 @@ type Dev struct {
 // Run builds, installs and rolls out at once and then at each change, until ctx ends. What goes wrong is told and
 // changes nothing; only a folder that holds no plugin is an error.
 func (d *Dev) Run(ctx context.Context) error {
-	s, err := d.sources()
+	if err := d.open(); err != nil {
+		return err
+	}
+	if _, err := buildCommand(ctx, d.sources.dir, "", ""); err != nil {
+		return err
+	}
+	changed, err := d.sources.watch(ctx, quietTime)
 	if err != nil {
 		return err
 	}
-	d.Source = s.dir
-	if _, err := buildCommand(ctx, s.dir, "", ""); err != nil {
-		return err
-	}
-	changed, err := s.watch(ctx, quietTime)
-	if err != nil {
-		return err
-	}
-	d.turn(ctx, s, time.Now())
+	d.turn(ctx, time.Now())
 	for at := range changed { // ends with ctx
-		d.turn(ctx, s, at)
+		d.turn(ctx, at)
 	}
 	d.say("stopped; %s", d.stays())
 	return nil
 }
 
-func (d *Dev) sources() (*sources, error) {
+func (d *Dev) open() error {
 	dir, err := filepath.Abs(d.Source) // what is built is executed from there
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if info, err := os.Stat(dir); err != nil {
-		return nil, fmt.Errorf("find the plugin's sources: %w", err)
+		return fmt.Errorf("find the plugin's sources: %w", err)
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("%s is no folder; name the one with the plugin's sources", d.Source)
+		return fmt.Errorf("%s is no folder; name the one with the plugin's sources", d.Source)
 	}
-	s := &sources{dir: dir}
+	d.sources = &sources{dir: dir}
 	for _, o := range append([]string{d.Plugins}, d.Others...) {
 		if o, err := filepath.Abs(o); err == nil {
-			s.others = append(s.others, o)
+			d.sources.others = append(d.sources.others, o)
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // stays says what carries messages.
@@ -120,13 +121,13 @@ func (d *Dev) quote(text string) {
 }
 
 // turn brings a change of the sources to the gateway, and tells how that went.
-func (d *Dev) turn(ctx context.Context, s *sources, saved time.Time) {
-	state, err := s.fingerprint()
+func (d *Dev) turn(ctx context.Context, saved time.Time) {
+	state, err := d.sources.fingerprint()
 	if err == nil && state == d.built {
 		return // saved as it was
 	}
 	if err == nil {
-		err = d.bring(ctx, saved)
+		err = d.bring(ctx, state, saved)
 	}
 	if err == nil {
 		d.built = state
@@ -150,14 +151,14 @@ func (d *Dev) turn(ctx context.Context, s *sources, saved time.Time) {
 
 func since(t time.Time) string { return time.Since(t).Round(100 * time.Millisecond).String() }
 
-// bring builds the sources and gives what came out of it all messages.
-func (d *Dev) bring(ctx context.Context, saved time.Time) (err error) {
+// bring builds the sources, which are in a state, and gives what came out of it all messages.
+func (d *Dev) bring(ctx context.Context, state string, saved time.Time) (err error) {
 	folder, err := os.MkdirTemp("", "pigeonry-dev-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	b, version, err := d.make(ctx, folder)
+	b, version, err := d.make(ctx, state, folder)
 	if err != nil {
 		return err
 	}
@@ -174,20 +175,39 @@ func (d *Dev) bring(ctx context.Context, saved time.Time) (err error) {
 	return nil
 }
 
-// make builds the sources twice: to learn what they say of themselves, and as a version of its own.
-func (d *Dev) make(ctx context.Context, folder string) (built, string, error) {
-	first, err := build(ctx, d.Source, filepath.Join(folder, "source"), "")
-	if err != nil {
-		return first, "", err
+// make builds the sources as a version of its own. What they say themselves it learns by building them as they are, first and
+// whenever the lines in which the version stands have changed.
+func (d *Dev) make(ctx context.Context, state, folder string) (built, string, error) {
+	if d.version == "" || d.changedVersion() {
+		b, err := build(ctx, d.sources.dir, filepath.Join(folder, "source"), "")
+		if err != nil {
+			return b, "", err
+		}
+		d.name, d.version = b.Name, b.Version
+		d.saying, _ = d.sources.linesWith(d.version)
+		if now, err := d.sources.fingerprint(); err != nil || now != state {
+			d.saying = "" // they changed under the build; the next turn learns it anew
+		}
 	}
-	d.name = first.Name
-	version := nextVersion(first.Version, d.known(ctx), time.Now())
-	b, err := build(ctx, d.Source, filepath.Join(folder, "version"), version)
-	if err == nil && b.Version != version && !d.told {
+	version := nextVersion(d.version, d.known(ctx), time.Now())
+	b, err := build(ctx, d.sources.dir, filepath.Join(folder, "version"), version)
+	switch {
+	case err != nil:
+		return b, "", err
+	case b.Name != d.name:
+		d.name, d.current = b.Name, ""
+	}
+	if b.Version != version && !d.told {
 		d.told = true
 		d.say("the program calls itself %s, and not %s: build.sh should heed the variable VERSION, a Go program have a variable called version", b.Version, version)
 	}
-	return b, version, err
+	return b, version, nil
+}
+
+// changedVersion says whether the sources may say another version than before.
+func (d *Dev) changedVersion() bool {
+	saying, err := d.sources.linesWith(d.version)
+	return err != nil || saying == "" || saying != d.saying
 }
 
 // known are the versions that must not be used again: those in the plugins folder and those that the gateway knows.
@@ -227,15 +247,15 @@ func (d *Dev) install(b built, version string) error {
 	return err
 }
 
-// takeOver waits until the gateway has seen a version, and gives it all messages. The first version of a plugin
-// gets them by itself.
+// takeOver waits until the gateway has seen a version, gives it all messages, and waits until it has them. The first
+// version of a plugin gets them by itself.
 func (d *Dev) takeOver(ctx context.Context, version string) error {
 	wait, cancel := context.WithTimeout(ctx, noticeTimeout)
 	defer cancel()
 	tick := time.NewTicker(noticeEvery)
 	defer tick.Stop()
-	for {
-		v, err := d.find(wait, version)
+	for begun := false; ; {
+		v, first, err := d.find(wait, version)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -245,13 +265,17 @@ func (d *Dev) takeOver(ctx context.Context, version string) error {
 			return fmt.Errorf("%s %s does not start: %s", d.name, version, v.Problem)
 		case v.Active && v.Running:
 			return nil
-		case v.Version != "" && !v.Active:
-			return d.Gateway.RollOut(ctx, d.name, version)
+		case v.Version != "" && !v.Active && !first && !begun:
+			if err := d.Gateway.RollOut(ctx, d.name, version); err != nil {
+				return err
+			}
+			begun = true // and soon it is put in force
+			continue
 		}
 		select {
 		case <-tick.C:
 		case <-wait.Done():
-			if v.Active {
+			if v.Version != "" {
 				return fmt.Errorf("%s %s is not up within %s", d.name, version, noticeTimeout)
 			}
 			return fmt.Errorf("the gateway has not seen %s %s within %s; does it look for plugins in %s?", d.name, version, noticeTimeout, d.Plugins)
@@ -259,15 +283,18 @@ func (d *Dev) takeOver(ctx context.Context, version string) error {
 	}
 }
 
-// find returns a version as the gateway knows it, a zero one if it does not.
-func (d *Dev) find(ctx context.Context, version string) (Version, error) {
+// find returns a version as the gateway knows it, a zero one if it does not. It is the first if the gateway has not
+// made any version active so far: it will by itself.
+func (d *Dev) find(ctx context.Context, version string) (found Version, first bool, err error) {
 	versions, err := d.Gateway.Versions(ctx, d.name)
+	first = true
 	for _, v := range versions {
 		if v.Version == version {
-			return v, err
+			found = v
 		}
+		first = first && !v.Active
 	}
-	return Version{}, err
+	return found, first, err
 }
 
 // clean removes the versions that dev made and that nobody needs any more.

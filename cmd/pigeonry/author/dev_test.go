@@ -27,7 +27,7 @@ type gateway struct {
 	active  string
 	refuse  error // the next rollout ends with it
 	lost    error // no answer
-	blind   bool  // sees no new versions
+	rising  int   // so many looks until the active version runs
 	problem string
 	removed []string
 }
@@ -41,14 +41,15 @@ func (g *gateway) Versions(_ context.Context, plugin string) ([]author.Version, 
 	entries, _ := os.ReadDir(filepath.Join(g.plugins, plugin))
 	var versions []author.Version
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || g.blind {
+		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if g.active == "" {
-			g.active = e.Name()
-		}
 		active := e.Name() == g.active
-		versions = append(versions, author.Version{Version: e.Name(), Active: active, Running: active && g.problem == "", Problem: g.problem})
+		versions = append(versions, author.Version{Version: e.Name(), Active: active, Running: active && g.rising == 0 && g.problem == "", Problem: g.problem})
+	}
+	g.rising = max(0, g.rising-1)
+	if g.active == "" && len(versions) > 0 { // it takes a moment
+		g.active = versions[len(versions)-1].Version
 	}
 	return versions, nil
 }
@@ -56,11 +57,14 @@ func (g *gateway) Versions(_ context.Context, plugin string) ([]author.Version, 
 func (g *gateway) RollOut(_ context.Context, _, version string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.active == "" {
+		return errors.New("no version is active yet")
+	}
 	if err := g.refuse; err != nil {
 		g.refuse = nil
 		return err
 	}
-	g.active = version
+	g.rising, g.active = 2, version
 	return nil
 }
 
@@ -225,6 +229,21 @@ func TestDevFirstVersion(t *testing.T) {
 	s.await(`failed: pager .* does not start: exit status 2; nothing was rolled out`)
 	s.await("^no such module$")
 	s.finish()
+}
+
+// Builds are pre-releases of what the sources say now, and of the next version if that is released.
+func TestDevVersions(t *testing.T) {
+	s := develop(t, buildScript)
+	s.await(carries)
+	s.save("build.sh", strings.ReplaceAll(buildScript, "0.1.0", "0.2.0"))
+	s.await(`pager 0\.2\.0-dev\.\d{8}T\d{6} carries`)
+	program(t, filepath.Join(s.plugins, "pager", "0.2.0", "pager"), sourceScript)
+	s.save("plugin", sourceScript+" # changed")
+	s.await(`pager 0\.2\.1-dev\.\d{8}T\d{6} carries`)
+	s.finish()
+	if there, _ := os.ReadDir(filepath.Join(s.plugins, "pager")); len(there) != 2 || there[0].Name() != "0.2.0" {
+		t.Errorf("these are left: %v", there)
+	}
 }
 
 // A build script that knows nothing of versions is told of them once.

@@ -1,6 +1,7 @@
 package author
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -57,7 +58,36 @@ func (s *sources) walk(f func(path string, d fs.DirEntry) error) error {
 // fingerprint tells one state of the sources from another.
 func (s *sources) fingerprint() (string, error) {
 	sum := sha256.New()
-	err := s.walk(func(path string, d fs.DirEntry) error {
+	err := s.read(func(path string, content io.Reader) error {
+		fmt.Fprintf(sum, "\x00%s\x00", path)
+		_, err := io.Copy(sum, content)
+		return err
+	})
+	return string(sum.Sum(nil)), err
+}
+
+// linesWith is a fingerprint of the lines in which a text stands; "" if there are none.
+func (s *sources) linesWith(text string) (string, error) {
+	sum, found := sha256.New(), false
+	err := s.read(func(path string, content io.Reader) error {
+		all, err := io.ReadAll(content)
+		for line := range bytes.Lines(all) {
+			if bytes.Contains(line, []byte(text)) {
+				found = true
+				fmt.Fprintf(sum, "%s\x00%s", path, line)
+			}
+		}
+		return err
+	})
+	if !found {
+		return "", err
+	}
+	return string(sum.Sum(nil)), err
+}
+
+// read calls f with every source.
+func (s *sources) read(f func(path string, content io.Reader) error) error {
+	return s.walk(func(path string, d fs.DirEntry) error {
 		if !d.Type().IsRegular() {
 			return nil
 		}
@@ -68,11 +98,8 @@ func (s *sources) fingerprint() (string, error) {
 			return err
 		}
 		defer file.Close()
-		fmt.Fprintf(sum, "\x00%s\x00", path)
-		_, err = io.Copy(sum, file)
-		return err
+		return f(path, file)
 	})
-	return string(sum.Sum(nil)), err
 }
 
 // watch sends the time of a change when nothing has changed for as long as quiet says, until ctx ends.

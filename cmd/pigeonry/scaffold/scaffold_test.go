@@ -134,6 +134,38 @@ func TestFindSDK(t *testing.T) {
 	}
 }
 
+// The commands that a README names are there, with those flags.
+func TestReadmes(t *testing.T) {
+	for _, language := range scaffold.Languages() {
+		t.Run(language, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "pager")
+			if _, err := project(language).Write(dir); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			commands := 0
+			for line := range strings.Lines(string(text)) {
+				words := strings.Fields(strings.TrimSuffix(strings.TrimSpace(line), "&"))
+				if len(words) < 2 || words[0] != "pigeonry" {
+					continue
+				}
+				commands++
+				var out bytes.Buffer
+				p := cli.Process{Args: append(words[1:], "--help"), In: strings.NewReader(""), Out: &out, Err: &out}
+				if code := cli.Run(t.Context(), p); code != 0 || !strings.Contains(out.String(), "Usage:\n  pigeonry "+words[1]) {
+					t.Errorf("%s\n%s", line, out.String())
+				}
+			}
+			if commands < 10 {
+				t.Errorf("%d commands", commands)
+			}
+		})
+	}
+}
+
 // Each project builds, and what it builds does what the gateway relies on. The projects in Go and Python run the whole
 // kit in their own tests, which the test of sdk/README.md runs.
 func TestProjects(t *testing.T) {

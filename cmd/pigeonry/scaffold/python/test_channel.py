@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,8 +77,10 @@ class SendTest(unittest.TestCase):
         self.assertEqual(headers["Idempotency-Key"], "k-1")
 
     def test_nobody_there(self):
-        self.provider.server_close()
-        self.assertEqual(self.send(self.url).outcome, pb.OUTCOME_RETRYABLE)  # surely not sent
+        with socket.socket() as taken:  # and nobody listens
+            taken.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            self.assertEqual(self.send(url).outcome, pb.OUTCOME_RETRYABLE)  # surely not sent
 
     def test_problems(self):
         good = {"url": "https://example.com/", "token": TOKEN}
