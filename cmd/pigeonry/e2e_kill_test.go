@@ -61,10 +61,15 @@ func TestGatewayKilledDuringRollouts(t *testing.T) {
 		names[i] = k.name
 	}
 	s := startFlaky(t, names...)
-	loads := s.floods(names)
 	for _, k := range all {
-		s.bring(k)
+		s.installFlaky(k.name, "2.0.0", k.fault)
 	}
+	for _, k := range all {
+		s.await("the version is found", 10*time.Second, func() bool { return s.knows(k.name, "2.0.0") })
+	}
+	loads := s.floods(names)
+	s.bring(all[:1])
+	s.bring(all[1:])
 	s.await("both versions of each plugin have a process", 10*time.Second, func() bool {
 		return !seesProcesses() || len(s.pluginProcesses()) == 2*len(all)
 	})
@@ -106,13 +111,15 @@ func (s *system) floods(names []string) []*flood {
 	return loads
 }
 
-// bring begins a rollout and brings it to where the kill finds it.
-func (s *system) bring(k *killedIn) {
+// bring begins rollouts and brings them to where the kill finds them.
+func (s *system) bring(rollouts []*killedIn) {
 	s.t.Helper()
-	s.installFlaky(k.name, "2.0.0", k.fault)
-	s.await("the version is found", 10*time.Second, func() bool { return s.knows(k.name, "2.0.0") })
-	k.id = s.begin(k.name, "2.0.0", k.strategy, k.options)
-	s.awaitRollout("the rollout "+k.name+" is where it is killed", k.name, k.id, 30*time.Second, k.reached)
+	for _, k := range rollouts {
+		k.id = s.begin(k.name, "2.0.0", k.strategy, k.options)
+	}
+	for _, k := range rollouts {
+		s.awaitRollout("the rollout "+k.name+" is where it is killed", k.name, k.id, 30*time.Second, k.reached)
+	}
 }
 
 // in is the system as a part of the test sees it.

@@ -158,7 +158,8 @@ func (s *system) installVersion(name, version string, program []byte) {
 }
 
 // startFlaky runs a gateway with a connector flaky/<name> for each name, of a plugin of the same name at version 1.0.0,
-// which takes 100 ms for each batch. It has a canary of short steps.
+// which takes 200 ms for each batch: so long that it stands out against what a busy machine adds. The steps of its canary
+// are short.
 func startFlaky(t *testing.T, names ...string) *system {
 	t.Helper()
 	s := &system{t: t, dir: t.TempDir(), plugins: t.TempDir(), address: freeAddress(t)}
@@ -170,7 +171,7 @@ func startFlaky(t *testing.T, names ...string) *system {
 	for _, name := range names {
 		s.installFlaky(name, "1.0.0", "")
 		fmt.Fprintf(&config, "connector \"flaky\" %q {\n  plugin = %q\n  retry { first_delay = \"100ms\" }\n", name, name)
-		fmt.Fprintf(&config, "  config {\n    ledger  = %q\n    latency = \"100ms\"\n  }\n", s.flakyLedger(name))
+		fmt.Fprintf(&config, "  config {\n    ledger  = %q\n    latency = \"200ms\"\n  }\n", s.flakyLedger(name))
 		fmt.Fprintf(&config, "  shadow_config { ledger = %q }\n}\n", s.flakyLedger(name)+".shadow")
 	}
 	if err := os.WriteFile(s.config, []byte(config.String()), 0o600); err != nil {

@@ -44,7 +44,7 @@ func open(_ context.Context, c config) (sdk.Sender, error) {
 	case "slow":
 		f.latency *= 5
 	case "lazy":
-		f.latency *= 15
+		f.latency *= 7
 	}
 	var err error
 	if f.ledger, err = os.OpenFile(c.Ledger, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
