@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -148,11 +149,36 @@ func prompt(cmd *cobra.Command) (ask func(question string) (string, error), ok b
 	}
 	return func(question string) (string, error) {
 		_, _ = io.WriteString(cmd.ErrOrStderr(), question)
-		answer, err := term.ReadPassword(int(file.Fd()))
-		_, _ = io.WriteString(cmd.ErrOrStderr(), "\n")
+		defer fmt.Fprintln(cmd.ErrOrStderr())
+		answer, err := readPassword(cmd.Context(), int(file.Fd()))
 		if err != nil {
 			return "", fmt.Errorf("read the password: %w", err)
 		}
-		return string(answer), nil
+		return answer, nil
 	}, true
+}
+
+// readPassword reads a line without showing it. Ctrl-C ends it at once, and the terminal shows again what is typed.
+func readPassword(ctx context.Context, terminal int) (string, error) {
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", err
+	}
+	answer, failed := make(chan string, 1), make(chan error, 1)
+	go func() { // it ends with the next line, or with the program
+		line, err := term.ReadPassword(terminal)
+		if err != nil {
+			failed <- err
+			return
+		}
+		answer <- string(line)
+	}()
+	select {
+	case line := <-answer:
+		return line, nil
+	case err := <-failed:
+		return "", err
+	case <-ctx.Done():
+		return "", errors.Join(errors.New("interrupted"), term.Restore(terminal, before))
+	}
 }
