@@ -70,14 +70,12 @@ func (p *plugin) try(ctx context.Context, r *route, connector core.ConnectorID, 
 		byRecord[d.Message.ID] = d
 	}
 	var back []core.Delivery
-	var refusals []core.Result
 	blamed := map[core.RecordID]bool{} // it says that the message is at fault
 	pass := func(rs []core.Result) {
 		kept := make([]core.Result, 0, len(rs))
 		for _, result := range rs {
 			if result.Outcome == core.OutcomeRejected || result.Outcome == core.OutcomeRetryable {
 				back = append(back, byRecord[result.Record])
-				refusals = append(refusals, result)
 				blamed[result.Record] = blamesMessage(&result)
 				continue
 			}
@@ -95,7 +93,7 @@ func (p *plugin) try(ctx context.Context, r *route, connector core.ConnectorID, 
 		return
 	}
 	if ctx.Err() != nil {
-		results(refusals)
+		results(notSent(back, "no time was left for the old version of plugin "+p.name+" to send what the new one did not"))
 		return
 	}
 	p.deliverThrough(ctx, r, connector, back, func(rs []core.Result) {

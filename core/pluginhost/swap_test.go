@@ -1,6 +1,7 @@
 package pluginhost_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
@@ -101,6 +103,21 @@ func testRefusals(t *testing.T, behavior string, want core.VersionFigures) {
 	}
 	if g := h.generation("good", "2.0.0"); g.State != core.GenerationCanary || g.Share != 100 {
 		t.Errorf("the new version is %s with %v %%", g.State, g.Share)
+	}
+}
+
+// What a new version refuses is never lost to it: if it takes so long that the old one has no time left, the message is
+// tried again.
+func TestWhatANewVersionRefusesTooLateIsTriedAgain(t *testing.T) {
+	h := beside(t, "new", core.Arrangement{Share: 100})
+	h.awaitReady("2.0.0")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	b, got := batch("refuse", "hold"), map[core.RecordID]core.Result{}
+	h.Deliver(ctx, "test/good", b, collect(t, got, nil))
+	complete(t, b, got)
+	if got[1].Outcome != core.OutcomeRetryable || got[2].Outcome != core.OutcomeUncertain {
+		t.Errorf("refused: %s, held: %s", describeResult(got[1]), describeResult(got[2]))
 	}
 }
 
