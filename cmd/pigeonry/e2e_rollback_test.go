@@ -34,7 +34,7 @@ func TestBadVersionIsRolledBack(t *testing.T) {
 			enough := time.Time{} // when the new version had the results that it needs
 			pid := 0
 			end := s.awaitRollout("the rollout has ended", "main", id, 30*time.Second, func(d rolloutDetail) bool {
-				if enough.IsZero() && d.New.Samples >= 20 {
+				if enough.IsZero() && d.New.Samples >= 20 && !d.Rollout.over() {
 					enough = time.Now()
 				}
 				pid = max(pid, s.pid("main", "2.0.0"))
@@ -50,7 +50,8 @@ func TestBadVersionIsRolledBack(t *testing.T) {
 					t.Errorf("the reason does not say %q: %s", part, end.Rollout.Reason)
 				}
 			}
-			if took := end.Rollout.UpdatedAt.Sub(end.judgeable(enough)); took > 5*time.Second {
+			took := end.Rollout.UpdatedAt.Sub(end.judgeable(enough))
+			if took > 5*time.Second {
 				t.Errorf("it took %s until the version was taken back", took)
 			}
 			s.await("the version is in quarantine for that", 5*time.Second, func() bool {
@@ -63,7 +64,7 @@ func TestBadVersionIsRolledBack(t *testing.T) {
 			}
 			s.await("the old version is alone", 15*time.Second, func() bool { return s.alone("main", "1.0.0") })
 			s.await("no process of the bad version is left", 5*time.Second, func() bool { return !lives(pid) })
-			t.Logf("%s; %d batches, %d messages sent by it, %d repeats", end.Rollout.Reason, len(batches), noted, repeats)
+			t.Logf("after %s: %s; %d batches, %d messages sent by it, %d repeats", took, end.Rollout.Reason, len(batches), noted, repeats)
 		})
 	}
 }
