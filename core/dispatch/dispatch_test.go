@@ -417,8 +417,8 @@ func TestRateIsKept(t *testing.T) {
 	r := newRig(t, c, dispatch.Policy{ID: "sms/a", Rate: 100})
 	began := time.Now()
 	r.await(core.StatusSent, r.send("sms", 300, nil)...)
-	// The burst of a second's worth goes at once; the other 200 take two seconds.
-	if took := time.Since(began); took < 1900*time.Millisecond || took > 6*time.Second {
+	// The burst of a second's worth goes at once; the other 200 take two seconds, and on a busy machine more.
+	if took := time.Since(began); took < 1900*time.Millisecond || took > 20*time.Second {
 		t.Errorf("300 messages at 100 a second took %s", took)
 	}
 }

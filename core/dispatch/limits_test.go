@@ -36,7 +36,7 @@ func TestLimitOfAConnectorBesideItsRate(t *testing.T) {
 			if rate == 60 {
 				least = 1400 * time.Millisecond
 			}
-			if took := time.Since(began); took < least || took > 6*time.Second {
+			if took := time.Since(began); took < least || took > 20*time.Second { // on a busy machine more than it needs
 				t.Errorf("150 messages took %s", took)
 			}
 		})

@@ -40,7 +40,7 @@ func (h *harness) awaitReady(version string) {
 // However often the versions change places under load, every message is sent and none is put off.
 func TestSwapUnderLoadLosesNothing(t *testing.T) {
 	h := beside(t, "new", core.Arrangement{})
-	const senders, swaps = 4, 20
+	const senders, swaps = 4, 10
 	var stop atomic.Bool
 	var work sync.WaitGroup
 	var sent [senders]int
@@ -289,7 +289,7 @@ func exclusive(t *testing.T, second string) (h *harness, session string) {
 // A session that only one may hold is handed over: what is sent meanwhile waits, and the gap is told.
 func TestExclusiveSessionIsHandedOver(t *testing.T) {
 	h, session := exclusive(t, "exclusive")
-	for swap := range 4 {
+	for swap := range 2 {
 		from, to := "1.0.0", "2.0.0"
 		if swap%2 == 1 {
 			from, to = to, from
