@@ -1,8 +1,8 @@
 package main_test
 
 import (
-	"slices"
 	"errors"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
