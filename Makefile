@@ -29,7 +29,7 @@ run: build ## Try it: the gateway with the sandbox beside it, until Ctrl-C
 	@.tools/run.sh
 
 .PHONY: test
-test: peers $(tools)/gotestsum ## Every test under the race detector, peers, engines and short fuzzing included
+test: peers $(tools)/gotestsum ## Every test, race detector, peers, engines and short fuzzing included
 	@go build -o $(bin)/ ./cmd/pigeonry-bench
 	@.tools/test.sh $(bin)/pigeonry-bench $(tools)/gotestsum $(example_modules)
 	@$(MAKE) fuzz
