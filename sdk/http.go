@@ -20,15 +20,13 @@ const (
 	excerptBytes = 300
 )
 
-// newHTTPClient returns the client of one plugin. It follows no redirects: a message and its
-// credentials go to the configured provider and nowhere else.
-func newHTTPClient() *http.Client {
+// newHTTPTransport returns what carries the requests of one plugin. It follows no redirects, as a client would: a message
+// and its credentials go to the configured provider and nowhere else.
+func newHTTPTransport() *http.Transport {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // of the standard library
 	transport.MaxIdleConnsPerHost = defaultSenderInFlight
-	return &http.Client{Transport: transport, CheckRedirect: noRedirect}
+	return transport
 }
-
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // DoHTTP sends req and turns what happens into an outcome:
 //
@@ -51,13 +49,15 @@ func DoHTTP(req *http.Request, secrets ...Secret) (Receipt, error) {
 // with status 200.
 func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
 	clean := cleaner(secrets)
-	client := &http.Client{CheckRedirect: noRedirect} // outside a call of the SDK, in an author's test
+	transport := http.DefaultTransport // outside a call of the SDK, in an author's test
 	if c := callFrom(req.Context()); c != nil {
-		client = c.server.http
+		transport = c.server.http
 	}
 	var progress httpProgress
-	resp, err := client.Do(progress.follow(req))
+	resp, err := transport.RoundTrip(progress.follow(req))
 	if err != nil {
+		// The server alone: a credential may stand in the rest of the URL.
+		err = fmt.Errorf("%s %s://%s: %w", req.Method, req.URL.Scheme, req.URL.Host, err)
 		if !progress.connected.Load() {
 			return Receipt{}, Retryable(clean("connect", err), Code(CodeConnectFailed))
 		}
@@ -99,6 +99,11 @@ func (p *httpProgress) follow(req *http.Request) *http.Request {
 			p.left.Store(info.Err == nil && !p.multiplex.Load())
 		},
 	}))
+	if user := req.URL.User; user != nil && req.Header.Get("Authorization") == "" {
+		req.Header = req.Header.Clone()
+		password, _ := user.Password()
+		req.SetBasicAuth(user.Username(), password)
+	}
 	again := req.GetBody
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:

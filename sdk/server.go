@@ -34,7 +34,7 @@ type Server struct {
 	redact      redactor
 	logs        *redactWriter
 	log         *slog.Logger
-	http        *http.Client
+	http        *http.Transport
 
 	gate          gate          // counts items in flight and shuts the door when draining
 	drainOnce     sync.Once     // starts the drain
@@ -90,7 +90,7 @@ func newServer[C any](p Plugin[C]) (*Server, error) {
 	}
 	s.logs = &redactWriter{r: &s.redact, w: os.Stderr}
 	s.log = newLogger(s.logs, def.name)
-	s.http = newHTTPClient()
+	s.http = newHTTPTransport()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
