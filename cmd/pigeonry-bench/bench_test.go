@@ -4,17 +4,47 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(programsDir)
+		os.Exit(code)
+	}))
+}
+
+// programsDir is where programs has built, "" if it has not.
+var programsDir string
+
+// programs builds what is measured, once, for the tests that measure.
+var programs = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "pigeonry-bench-built-")
+	if err != nil {
+		return "", err
+	}
+	programsDir = dir
+	for _, command := range [][]string{
+		{"go", "build", "-o", dir + "/", "./cmd/pigeonry"},
+		{".tools/plugin.sh", "examples/null-plugin", filepath.Join(dir, "examples", "plugins")},
+	} {
+		build := exec.Command(command[0], command[1:]...)
+		build.Dir = filepath.Join("..", "..")
+		if out, err := build.CombinedOutput(); err != nil {
+			return dir, fmt.Errorf("%v: %w\n%s", command, err, out)
+		}
+	}
+	return dir, nil
+})
 
 func TestQuantile(t *testing.T) {
 	var times []time.Duration
@@ -123,17 +153,14 @@ func TestCommandLine(t *testing.T) {
 // built is the folder of the built programs.
 func built(t *testing.T) string {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin")
+	if testing.Short() {
+		t.Skip("left out: a run against the built programs")
+	}
+	dir, err := programs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(bin, "pigeonry")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("bin/pigeonry is not built; run: make build")
-		}
-		t.Skip("left out: the run against bin/pigeonry, which is not built; run: make build")
-	}
-	return bin
+	return dir
 }
 
 // measured runs the program and reads what it prints.
