@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// swapRounds is into how many rounds a run is divided, each a quiet time and its part of the swaps: a machine that
-	// is faster at one time than at another says nothing about the swaps.
+	// swapRounds is into how many rounds a run is divided, each a quiet time and as long a time with its part of the
+	// swaps: a machine that is faster at one time than at another says nothing about the swaps.
 	swapRounds = 5
 	// singleRate is how many of the messages are sent one by one: those whose acceptance is timed. The others come
 	// in batches of smallBatch.
@@ -68,11 +68,11 @@ func (w *swapRun) run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	for round := range swapRounds {
-		quiet, err := w.during(ctx, pauseFor(ctx, o.duration/swapRounds))
+		swaps := o.swaps*(round+1)/swapRounds - o.swaps*round/swapRounds
+		quiet, err := w.during(ctx, pauseFor(ctx, time.Duration(swaps)*swapEvery))
 		if err != nil {
 			return err
 		}
-		swaps := o.swaps*(round+1)/swapRounds - o.swaps*round/swapRounds
 		under, err := w.during(ctx, func() error { return w.swapTimes(ctx, swaps) })
 		if err != nil {
 			return err
