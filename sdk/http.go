@@ -48,11 +48,28 @@ func DoHTTP(req *http.Request, secrets ...Secret) (Receipt, error) {
 // and its body (at most 1 MiB). read may return an error of this package, for providers that refuse
 // with status 200.
 func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
-	clean := cleaner(secrets)
+	return DoHTTPAnswer(req, func(resp *http.Response, body []byte) (Receipt, error) {
+		if err := HTTPOutcome(resp, body); err != nil {
+			return Receipt{}, err
+		}
+		return read(resp, body)
+	}, secrets...)
+}
+
+// DoHTTPAnswer is DoHTTPFunc for a provider whose refusals must be read, too: it calls read with every answer, whatever its
+// status. Of an answer that read does not understand it returns HTTPOutcome, or Uncertain if that is nil.
+func DoHTTPAnswer(req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
 	transport := http.DefaultTransport // outside a call of the SDK, in an author's test
 	if c := callFrom(req.Context()); c != nil {
 		transport = c.server.http
 	}
+	return DoHTTPOver(transport, req, read, secrets...)
+}
+
+// DoHTTPOver is DoHTTPAnswer over a transport of the plugin's own, such as one that trusts other authorities or calls no
+// private addresses.
+func DoHTTPOver(transport http.RoundTripper, req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
+	clean := cleaner(secrets)
 	var progress httpProgress
 	resp, err := transport.RoundTrip(progress.follow(req))
 	if err != nil {
@@ -65,10 +82,10 @@ func DoHTTPFunc(req *http.Request, read func(*http.Response, []byte) (Receipt, e
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxHTTPBody))
-	if outcome := httpOutcome(resp, body); outcome != nil {
-		return Receipt{}, cleanError(clean, outcome)
-	}
-	if err != nil {
+	if err != nil { // what came of it is no answer to be read
+		if outcome := HTTPOutcome(resp, body); outcome != nil {
+			return Receipt{}, cleanError(clean, outcome)
+		}
 		return Receipt{}, Uncertain(clean("read answer", err))
 	}
 	r, err := read(resp, body)
@@ -121,8 +138,9 @@ func (p *httpProgress) follow(req *http.Request) *http.Request {
 	return req
 }
 
-// httpOutcome returns the error that a status stands for; nil for 2xx.
-func httpOutcome(resp *http.Response, body []byte) error {
+// HTTPOutcome returns the error that the status of an answer stands for, as the table of DoHTTP has it; nil for 2xx. Its
+// text quotes the beginning of body.
+func HTTPOutcome(resp *http.Response, body []byte) error {
 	code := resp.StatusCode
 	err := fmt.Errorf("provider answered %s: %s", resp.Status, excerpt(body))
 	opts := []Option{Code(CodeHTTPStatus), ProviderCode(strconv.Itoa(code))}

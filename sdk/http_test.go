@@ -144,6 +144,52 @@ func TestDoHTTPFunc(t *testing.T) {
 	}
 }
 
+// DoHTTPAnswer reads refusals, too, and falls back on what the status says.
+func TestDoHTTPAnswer(t *testing.T) {
+	var status atomic.Int64
+	var body atomic.Value
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(int(status.Load()))
+		_, _ = io.WriteString(w, body.Load().(string))
+	}))
+	defer s.Close()
+	read := func(resp *http.Response, body []byte) (sdk.Receipt, error) {
+		switch string(body) {
+		case "ok":
+			return sdk.Accepted("id-1"), nil
+		case "token":
+			return sdk.Receipt{}, sdk.Permanent(errors.New("token s3cret is bad"), sdk.Code("token_bad"))
+		}
+		return sdk.Receipt{}, sdk.HTTPOutcome(resp, body)
+	}
+	for _, c := range []struct {
+		status           int
+		body, want, text string
+	}{
+		{status: 200, body: "ok", want: "accepted"},
+		{status: 400, body: "token", want: "rejected token_bad ", text: "token [redacted] is bad"},
+		{status: 503, body: "<html>", want: "retryable unavailable 503", text: "provider answered 503 Service Unavailable: <html>"},
+	} {
+		status.Store(int64(c.status))
+		body.Store(c.body)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = sdk.DoHTTPAnswer(req, read, "s3cret")
+		got := sdk.OutcomeOf(err).String()
+		if e, ok := errors.AsType[*sdk.DeliveryError](err); ok {
+			got += " " + e.Code + " " + e.ProviderCode
+			if e.Error() != c.text {
+				t.Errorf("%d: text %q, want %q", c.status, e, c.text)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%d %s: got %q, want %q", c.status, c.body, got, c.want)
+		}
+	}
+}
+
 // net/http must not repeat what the provider may have taken: nobody would know that it went out twice.
 func TestDoHTTPSendsOnce(t *testing.T) {
 	for name, change := range map[string]func(*http.Request){
