@@ -37,6 +37,8 @@ type generation struct {
 	configure  sync.Mutex         // held while connectors are configured
 	retry      chan struct{}      // a connector needs another try
 	retireOnce sync.Once
+	impatient  chan struct{} // closed when what is in flight has had its time
+	giveUp     func()        // closes impatient
 	cutOff     error // what came of the retirement
 	violations violations
 	fruitful   atomic.Bool // the process has given a result
@@ -72,6 +74,8 @@ func newGeneration(p *plugin, v catalog.Version) *generation {
 		cancel: func() {}, state: core.GenerationStaged, role: core.GenerationReady,
 		bindings: map[core.ConnectorID]*binding{}, accepted: map[core.ConnectorID]ConnectorConfig{},
 	}
+	g.impatient = make(chan struct{})
+	g.giveUp = sync.OnceFunc(func() { close(g.impatient) })
 	g.log = p.host.options.Logger.With("plugin", p.name, "version", v.Version)
 	g.stderr = &stderrLog{log: g.log, redactor: g.redactor}
 	if v.Problem != nil {
@@ -236,6 +240,13 @@ func (g *generation) silence() <-chan struct{} {
 	quiet := g.quiet
 	g.wakeLocked()
 	return quiet
+}
+
+// inFlight counts the attempts that have no result.
+func (g *generation) inFlight() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.attempts
 }
 
 // status tells people how the generation is.

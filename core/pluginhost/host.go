@@ -208,11 +208,12 @@ func (h *Host) beginLocked(g *generation) {
 	go g.run(ctx) // ended and awaited by retire
 }
 
-// retireLocked drains a generation and ends it, in the background.
+// retireLocked drains a generation and ends it, in the background. Nobody waits for it, unless the host stops: so
+// what it has in flight takes the time that it needs.
 func (h *Host) retireLocked(g *generation) {
 	g.refuse()
 	h.work.Go(func() {
-		if err := g.retire(context.Background()); err != nil {
+		if err := g.retire(context.Background(), h.options.Timing.Retire); err != nil {
 			g.log.Warn("plugin was ended with attempts in flight", "error", err)
 		}
 		h.mu.Lock()
@@ -234,7 +235,7 @@ func (h *Host) Stop(ctx context.Context) error {
 	errs := make([]error, len(running))
 	var work sync.WaitGroup
 	for i, g := range running {
-		work.Go(func() { errs[i] = g.retire(ctx) })
+		work.Go(func() { errs[i] = g.retire(ctx, h.options.Timing.Drain*3/4) }) // the rest is the plugin's own
 	}
 	work.Wait()
 	h.work.Wait()

@@ -52,7 +52,8 @@ type Timing struct {
 	Call         time.Duration // one call that concerns configuration; 10 s
 	HealthEvery  time.Duration // between two proofs of life; 10 s
 	HealthAnswer time.Duration // until a proof of life must come; 5 s. Three missing in a row end the process
-	Drain        time.Duration // for what is in flight when a generation is retired; 8 s
+	Retire       time.Duration // for what is in flight in a generation that is replaced: longer than an attempt takes; 40 s
+	Drain        time.Duration // for what is in flight when the host stops, and for what a plugin then does by itself; 8 s
 	Exit         time.Duration // from the request to end until SIGTERM; 1.5 s
 	Terminate    time.Duration // from SIGTERM until SIGKILL; 0.5 s
 }
@@ -63,6 +64,7 @@ func (t Timing) withDefaults() Timing {
 		Call:         cmp.Or(t.Call, 10*time.Second),
 		HealthEvery:  cmp.Or(t.HealthEvery, 10*time.Second),
 		HealthAnswer: cmp.Or(t.HealthAnswer, 5*time.Second),
+		Retire:       cmp.Or(t.Retire, 40*time.Second),
 		Drain:        cmp.Or(t.Drain, 8*time.Second),
 		Exit:         cmp.Or(t.Exit, 1500*time.Millisecond),
 		Terminate:    cmp.Or(t.Terminate, 500*time.Millisecond),

@@ -191,13 +191,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// retire ends the generation: it takes no more calls, what is in flight has time to finish, the plugin
+// retire ends the generation: it takes no more calls, what is in flight has so much time to finish, the plugin
 // drains, the process ends. It returns when the process is gone, and an error if attempts were cut
-// off. Whoever comes second waits for the first.
-func (g *generation) retire(ctx context.Context) error {
+// off. Whoever comes second waits for the first, and can only be less patient.
+func (g *generation) retire(ctx context.Context, patience time.Duration) error {
+	defer time.AfterFunc(patience, g.giveUp).Stop()
+	defer context.AfterFunc(ctx, g.giveUp)()
 	g.retireOnce.Do(func() {
-		ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Drain)
-		defer cancel()
 		p, idle := g.refuse()
 		if p != nil {
 			g.cutOff = g.drain(ctx, p, idle)
