@@ -51,8 +51,12 @@ func showsPassword(mechanism string) bool {
 
 // sameMachine tells whether what is sent to the server stays on this machine.
 func (c *config) sameMachine() bool {
-	ip := net.ParseIP(c.Host)
-	return c.Host == "localhost" || (ip != nil && ip.IsLoopback())
+	return local(c.Host)
+}
+
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 func (c *config) newAuth(name string) smtp.Auth {

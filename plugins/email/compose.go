@@ -24,14 +24,15 @@ const (
 
 // letter is a mail ready to be sent.
 type letter struct {
-	from, to  string // envelope
-	messageID string // without angle brackets
-	utf8      bool   // the envelope needs SMTPUTF8
+	from, to   string // envelope
+	envelopeID string // by which a notification names the attempt (RFC 3461 section 4.4)
+	messageID  string // without angle brackets
+	utf8       bool   // the envelope needs SMTPUTF8
 	raw       []byte // header and body, lines ended by CRLF
 }
 
 // compose turns a message into a mail. All errors are permanent: a repeat would fail the same way.
-func compose(id identity, m *sdk.Message, now time.Time) (*letter, error) {
+func compose(id *identity, m *sdk.Message, now time.Time) (*letter, error) {
 	to, err := parseMailbox(m.Recipient)
 	if err != nil {
 		return nil, unfit("invalid_recipient", "recipient "+err.Error())
@@ -59,9 +60,17 @@ func compose(id identity, m *sdk.Message, now time.Time) (*letter, error) {
 	if _, err := msg.WriteTo(&raw); err != nil {
 		return nil, unfit("invalid_content", "cannot be written as a mail: "+err.Error())
 	}
+	signed, err := sign(raw.Bytes(), id.signers)
+	if err != nil {
+		return nil, sdk.Retryable(err, sdk.Code("sign_failed"), sdk.Blame(sdk.FaultConfig))
+	}
+	if id.maxMail > 0 && int64(len(signed)) > id.maxMail {
+		return nil, unfit(codeTooLarge, fmt.Sprintf("the mail has %d bytes, max_mail_bytes allows %d", len(signed), id.maxMail))
+	}
+	from := orElse(id.returnPath.of(m.AttemptID), id.from.Address)
 	return &letter{
-		from: id.envelopeFrom, to: to, messageID: messageID, raw: raw.Bytes(),
-		utf8: !isASCII(to) || !isASCII(id.envelopeFrom) || !isASCII(id.from.Address),
+		from: from, to: to, envelopeID: id.returnPath.mark(m.AttemptID), messageID: messageID, raw: signed,
+		utf8: !isASCII(to) || !isASCII(from) || !isASCII(id.from.Address),
 	}, nil
 }
 
@@ -97,7 +106,7 @@ func dotAtom(key string) string {
 	return out.String()
 }
 
-func setHeaders(msg *gomail.Msg, id identity, m *sdk.Message, messageID string, now time.Time) error {
+func setHeaders(msg *gomail.Msg, id *identity, m *sdk.Message, messageID string, now time.Time) error {
 	if err := headerText(m.Subject); err != nil {
 		return unfit("invalid_subject", "subject "+err.Error())
 	}
@@ -108,6 +117,9 @@ func setHeaders(msg *gomail.Msg, id identity, m *sdk.Message, messageID string, 
 	msg.SetGenHeader(headerAttempt, strconv.Itoa(m.Attempt))
 	if id.replyTo != nil {
 		msg.ReplyToMailAddress(id.replyTo)
+	}
+	if err := setList(msg, id, m); err != nil {
+		return err
 	}
 	return setAttributes(msg, m.Attributes)
 }
@@ -157,27 +169,19 @@ const maxAttachmentText = 200
 
 // attach adds a file, or an inline part when it has a content id.
 func attach(msg *gomail.Msg, a *sdk.Attachment) error {
-	if a.URL != "" {
-		return errors.New("is given by URL, which this channel does not fetch; give its data")
-	}
 	if !printable(a.Name) || !printable(a.ContentID) {
 		return errors.New("has a line break or another control character in its name")
 	}
 	if max(len(a.Name), len(a.ContentID), len(a.ContentType)) > maxAttachmentText {
 		return fmt.Errorf("has a name, type or content id of more than %d bytes", maxAttachmentText)
 	}
-	options := []gomail.FileOption{}
-	if a.ContentType != "" {
-		mediaType, params, err := mime.ParseMediaType(a.ContentType)
-		if err != nil || !strings.Contains(mediaType, "/") {
-			return fmt.Errorf("has no content type: %q", a.ContentType)
-		}
-		options = append(options, gomail.WithFileContentType(gomail.ContentType(mime.FormatMediaType(mediaType, params))))
+	contentType := orElse(a.ContentType, typeOf(a.Name, a.Data))
+	mediaType, params, err := mime.ParseMediaType(contentType)
+	if err != nil || !strings.Contains(mediaType, "/") {
+		return fmt.Errorf("has no content type: %q", contentType)
 	}
-	name := a.Name
-	if name == "" {
-		name = "attachment"
-	}
+	options := []gomail.FileOption{gomail.WithFileContentType(gomail.ContentType(mime.FormatMediaType(mediaType, params)))}
+	name := orElse(a.Name, nameOf(contentType))
 	if a.ContentID == "" {
 		return msg.AttachReader(name, bytes.NewReader(a.Data), options...)
 	}

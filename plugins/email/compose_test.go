@@ -18,7 +18,7 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-func sender(tb testing.TB) identity {
+func sender(tb testing.TB) *identity {
 	tb.Helper()
 	c := valid()
 	c.From, c.ReplyTo = "Bücher <shop@bücher.example>", "Help <help@example.com>"
@@ -26,7 +26,7 @@ func sender(tb testing.TB) identity {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return id
+	return &id
 }
 
 func message(text string) *sdk.Message {
@@ -254,7 +254,6 @@ func TestComposeRefusesWhatNoRepeatCanMend(t *testing.T) {
 		{"header without name", func(m *sdk.Message) { m.Attributes = map[string]string{"header.": "1"} }, "invalid_header"},
 		{"reply_to", func(m *sdk.Message) { m.Attributes = map[string]string{"reply_to": "nobody"} }, "invalid_header"},
 		{"text that is no UTF-8", func(m *sdk.Message) { m.Plain = "\xff" }, "invalid_content"},
-		{"attachment by URL", func(m *sdk.Message) { m.Attachments = []sdk.Attachment{{Name: "a", URL: "https://example.com/a"}} }, "invalid_attachment"},
 		{"attachment name with line break", func(m *sdk.Message) { m.Attachments = []sdk.Attachment{{Name: "a\r\nX: y"}} }, "invalid_attachment"},
 		{"attachment type", func(m *sdk.Message) { m.Attachments = []sdk.Attachment{{Name: "a", ContentType: "pdf"}} }, "invalid_attachment"},
 		{"attachment type with line break", func(m *sdk.Message) { m.Attachments = []sdk.Attachment{{Name: "a", ContentType: "a/b\r\nX: y"}} }, "invalid_attachment"},

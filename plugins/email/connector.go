@@ -5,16 +5,25 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pigeonry/pigeonry/plugins/email/fetch"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
 // connector is one configured use of the plugin: one server, one sender.
 type connector struct {
-	identity identity
-	pool     *pool
+	identity    identity
+	pool        *pool
+	fetcher     *fetch.Fetcher
+	maxMail     int64
+	mailbox     *mailboxConfig // nil: none
+	bounceToken []byte         // empty: nobody may post bounces
+	now         func() time.Time
 }
 
-var _ sdk.Checker = (*connector)(nil)
+var (
+	_ sdk.Checker  = (*connector)(nil)
+	_ sdk.Receiver = (*connector)(nil)
+)
 
 // open makes a connector ready. It does not connect yet: a server that is down must not keep the
 // gateway from starting.
@@ -23,12 +32,18 @@ func open(c config) (*connector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connector{identity: id, pool: newPool(&c)}, nil
+	return &connector{
+		identity: id, pool: newPool(&c), maxMail: c.MaxMailBytes, mailbox: c.Mailbox, now: time.Now,
+		bounceToken: []byte(c.BounceToken.Reveal()),
+		fetcher: fetch.New(fetch.Options{
+			AllowPrivate: c.AllowPrivateURLs, Timeout: c.AttachmentTimeout, MaxBytes: c.MaxAttachmentBytes,
+		}),
+	}, nil
 }
 
 // Send implements sdk.Sender. The provider id is the Message-ID, the same for every attempt.
 func (c *connector) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
-	l, err := compose(c.identity, m, time.Now())
+	l, err := c.letter(ctx, m)
 	if err != nil {
 		return sdk.Receipt{}, err
 	}
@@ -41,6 +56,17 @@ func (c *connector) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, erro
 	}
 	sdk.Logger(ctx).DebugContext(ctx, "mail taken", "message_id", l.messageID, "answer", answer)
 	return sdk.Accepted(l.messageID), nil
+}
+
+// letter makes the mail of a message, with what its attachments' URLs give.
+func (c *connector) letter(ctx context.Context, m *sdk.Message) (*letter, error) {
+	files, err := c.files(ctx, m.Attachments)
+	if err != nil {
+		return nil, err
+	}
+	whole := *m // messages are read-only
+	whole.Attachments = files
+	return compose(&c.identity, &whole, c.now())
 }
 
 // staleError is a failure of a connection that had been used before.
@@ -76,18 +102,28 @@ func (c *connector) submit(ctx context.Context, l *letter, fresh bool) (string, 
 	return "", err
 }
 
-// Check implements sdk.Checker: it connects and logs in, as a mail would.
+// Check implements sdk.Checker: it connects and logs in, as a mail would, and opens the mailbox of bounces, if there is
+// one.
 func (c *connector) Check(ctx context.Context) error {
 	s, _, err := c.pool.get(ctx, true)
 	if err != nil {
 		return outcome(err)
 	}
 	c.pool.put(s, s.alive(ctx))
+	if c.mailbox == nil {
+		return nil
+	}
+	r, err := openMailbox(ctx, c.mailbox)
+	if err != nil {
+		return sdk.Retryable(err, sdk.Code(codeMailboxFailed), sdk.Blame(sdk.FaultConfig))
+	}
+	r.close()
 	return nil
 }
 
 // Close implements io.Closer.
 func (c *connector) Close() error { //nolint:unparam // io.Closer has an error
 	c.pool.close()
+	c.fetcher.Close()
 	return nil
 }

@@ -7,11 +7,15 @@ import (
 	"strings"
 
 	gomail "github.com/wneessen/go-mail"
+
+	"github.com/pigeonry/pigeonry/sdk"
 )
 
 // Attributes of a message that this channel knows.
 const (
 	attributeReplyTo = "reply_to"
+	// attributeUnsubscribe says whether a mail can be unsubscribed from with one click: "true" or "false".
+	attributeUnsubscribe = "unsubscribe"
 	// attributeHeader begins the name of an attribute that becomes a header: header.X-Campaign.
 	attributeHeader = "header."
 )
@@ -25,6 +29,38 @@ func allowedHeader(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "X-") && !strings.HasPrefix(name, "X-Pigeonry-")
+}
+
+// setList writes the headers of lists: what the connector has for all mails. Where a message brings its own
+// List-Unsubscribe, what belongs to it is the message's, too.
+func setList(msg *gomail.Msg, id *identity, m *sdk.Message) error {
+	if id.listID != "" {
+		msg.SetGenHeader("List-Id", id.listID)
+	}
+	if id.feedbackID != "" {
+		msg.SetGenHeader("Feedback-Id", id.feedbackID)
+	}
+	wanted, err := id.unsubscriber.wanted(m)
+	if err != nil || !wanted || sets(m.Attributes, headerUnsubscribe) {
+		return err
+	}
+	value, err := id.unsubscriber.header(m)
+	if err != nil {
+		return err
+	}
+	msg.SetGenHeader(headerUnsubscribe, value)
+	msg.SetGenHeader(headerUnsubscribePost, oneClickName+"="+oneClickValue)
+	return nil
+}
+
+// sets says whether a message sets a header by itself.
+func sets(attributes map[string]string, header string) bool {
+	for key := range attributes {
+		if name, ok := strings.CutPrefix(key, attributeHeader); ok && strings.EqualFold(name, header) {
+			return true
+		}
+	}
+	return false
 }
 
 // setAttributes turns the attributes of a message into headers; others are not for this channel.

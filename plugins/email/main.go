@@ -1,4 +1,5 @@
-// Command email is the plugin of the channel "email": it submits mails to an SMTP server.
+// Command email is the plugin of the channel "email": it submits mails to an SMTP server, and reads what comes back:
+// bounces, complaints, and users who unsubscribe.
 //
 // A connector keeps a pool of connections and sends many mails over each. What happened to a mail
 // is told by where the conversation ended: whatever breaks before the dot that ends a mail has left
@@ -14,7 +15,7 @@ import (
 
 const (
 	name    = "email"
-	version = "0.1.0"
+	version = "0.2.0"
 )
 
 // maxMessageBytes bounds the content of one mail: most servers take 10 MB to 25 MB, and base64
@@ -33,6 +34,6 @@ func plugin() sdk.Plugin[config] {
 		Validate:     validate,
 		Prototype:    (*connector)(nil),
 		Limits:       sdk.Limits{MaxInFlight: maxConnections, MaxMessageBytes: maxMessageBytes},
-		Capabilities: sdk.Capabilities{HTML: true, Attachments: true},
+		Capabilities: sdk.Capabilities{HTML: true, Attachments: true, Receipts: true},
 	}
 }

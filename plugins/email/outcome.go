@@ -25,6 +25,7 @@ const (
 	codeDeferred         = "deferred"
 	codeThrottled        = "throttled"
 	codeRefused          = "refused"
+	codeMailboxFailed    = "mailbox_failed"
 )
 
 // outcome tells the gateway what became of a mail.

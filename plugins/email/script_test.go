@@ -120,6 +120,7 @@ func connect(tb testing.TB, port int, edits ...func(*config)) *connector {
 		Host: "127.0.0.1", Port: port, TLS: tlsNone, Auth: authAuto, From: "Shop <shop@example.com>",
 		ConnectTimeout: 5 * time.Second, Timeout: 5 * time.Second,
 		MaxConnections: 4, MessagesPerConnection: 100, IdleTimeout: time.Minute,
+		MaxMailBytes: 25 << 20, MaxAttachmentBytes: 1 << 20, AttachmentTimeout: 5 * time.Second,
 	}
 	for _, edit := range edits {
 		edit(&c)

@@ -27,8 +27,8 @@ type session struct {
 	config *config
 
 	// What the server announced.
-	pipelining, utf8, announcesSize bool
-	maxSize                         int64 // 0 for no bound
+	pipelining, utf8, announcesSize, dsn bool
+	maxSize                              int64 // 0 for no bound
 
 	sent      int // mails begun
 	idleSince time.Time
@@ -102,6 +102,7 @@ func (s *session) open(ctx context.Context) error {
 	}
 	s.pipelining, _ = client.Extension("PIPELINING")
 	s.utf8, _ = client.Extension("SMTPUTF8")
+	s.dsn, _ = client.Extension("DSN")
 	var size string
 	s.announcesSize, size = client.Extension("SIZE")
 	s.maxSize, _ = strconv.ParseInt(size, 10, 64) // empty or odd: no bound is known
@@ -227,7 +228,12 @@ func (s *session) envelope(ctx context.Context, l *letter) error {
 	if l.utf8 {
 		mail += " SMTPUTF8"
 	}
-	commands := []command{{stageMail, mail, 250}, {stageRcpt, "RCPT TO:<" + l.to + ">", 25}, {stageData, "DATA", 354}}
+	rcpt := "RCPT TO:<" + l.to + ">"
+	if s.dsn {
+		m, r := s.config.notices(l)
+		mail, rcpt = mail+m, rcpt+r
+	}
+	commands := []command{{stageMail, mail, 250}, {stageRcpt, rcpt, 25}, {stageData, "DATA", 354}}
 	if s.pipelining {
 		return s.pipeline(commands)
 	}
@@ -241,6 +247,24 @@ func (s *session) envelope(ctx context.Context, l *letter) error {
 	}
 	return nil
 }
+
+// notices are the parameters of MAIL and RCPT that ask for notifications (RFC 3461 section 4).
+func (c *config) notices(l *letter) (mail, rcpt string) {
+	if c.DSN != dsnFailure && c.DSN != dsnSuccess {
+		return "", ""
+	}
+	mail, rcpt = " RET=HDRS", " NOTIFY=FAILURE,DELAY"
+	if len(l.envelopeID) <= maxEnvelopeID {
+		mail += " ENVID=" + l.envelopeID
+	}
+	if c.DSN == dsnSuccess {
+		rcpt = " NOTIFY=SUCCESS,FAILURE,DELAY"
+	}
+	return mail, rcpt
+}
+
+// maxEnvelopeID is the bound of RFC 3461 section 4.4.
+const maxEnvelopeID = 100
 
 // pipeline sends all commands at once and reads their answers. The first refusal counts; those that
 // follow are its consequences.
