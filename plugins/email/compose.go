@@ -28,7 +28,7 @@ type letter struct {
 	envelopeID string // by which a notification names the attempt (RFC 3461 section 4.4)
 	messageID  string // without angle brackets
 	utf8       bool   // the envelope needs SMTPUTF8
-	raw       []byte // header and body, lines ended by CRLF
+	raw        []byte // header and body, lines ended by CRLF
 }
 
 // compose turns a message into a mail. All errors are permanent: a repeat would fail the same way.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"mime"
 	"net/mail"
 	"strings"
 	"time"
@@ -47,8 +48,8 @@ type config struct {
 	ListID      string             `cfg:"list_id" doc:"List-Id header (RFC 2919), e.g. Shop news <news.shop.example.com>. A message overrides it with the attribute header.List-Id."`
 	FeedbackID  string             `cfg:"feedback_id" doc:"Feedback-ID header, by which mailbox providers count complaints. A message overrides it with the attribute header.Feedback-ID."`
 
-	Helo         string `cfg:"helo" doc:"Name of this machine for the server. Default: its address."`
-	MessageIDs   string `cfg:"message_id_domain" doc:"Domain in Message-ID headers. Default: that of the sender."`
+	Helo       string `cfg:"helo" doc:"Name of this machine for the server. Default: its address."`
+	MessageIDs string `cfg:"message_id_domain" doc:"Domain in Message-ID headers. Default: that of the sender."`
 
 	ConnectTimeout        time.Duration `cfg:"connect_timeout,default=10s,min=1ms,max=5m" doc:"How long connecting, TLS and login may take."`
 	Timeout               time.Duration `cfg:"timeout,default=30s,min=1ms,max=10m" doc:"How long the server may take for an answer. For the one that ends a mail it is twice as much."`
@@ -207,5 +208,6 @@ func listID(s string) (string, error) {
 	if !closed || !strings.Contains(id, ".") || strings.ContainsAny(id, " <>@") || !isASCII(id) {
 		return "", fmt.Errorf("%q holds no id with a dot in it", s)
 	}
-	return strings.TrimLeft(strings.TrimSpace(name)+" <"+id+">", " "), nil
+	name = mime.QEncoding.Encode("utf-8", strings.TrimSpace(name)) // the id must stand outside of encoded words
+	return strings.TrimLeft(name+" <"+id+">", " "), nil
 }
