@@ -143,8 +143,6 @@ func (g *generation) content(p *process) bool {
 // apply has the process take a configuration. One that it does not take changes nothing; a new process
 // then gets the one that its predecessor took.
 func (g *generation) apply(ctx context.Context, p *process, c ConnectorConfig) {
-	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Call)
-	defer cancel()
 	diagnostics, valid, err := g.offer(ctx, p, c)
 	taken := err == nil && !hasError(diagnostics)
 	g.mu.Lock()
@@ -188,6 +186,8 @@ func (g *generation) bind(p *process, b *binding, taken bool) {
 // offer asks the plugin whether a configuration is valid and, if so, to take it. Valid is false only if
 // the plugin said so.
 func (g *generation) offer(ctx context.Context, p *process, c ConnectorConfig) (diagnostics []core.Diagnostic, valid bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Call)
+	defer cancel()
 	g.mu.Lock()
 	about := g.about
 	g.mu.Unlock()

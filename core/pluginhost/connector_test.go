@@ -105,6 +105,21 @@ func TestRefusedConfigurationChangesNothing(t *testing.T) {
 	h.await("the third is in force", func() bool { return h.status("good").Message == "shaky" })
 }
 
+// A new configuration over which the plugin hangs does not keep a new process from the earlier one.
+func TestConfigurationThatHangsChangesNothing(t *testing.T) {
+	h := run(t, func(o *pluginhost.Options) { o.Timing.Call = 300 * time.Millisecond }, "good")
+	h.connect("good")
+	h.Configure(t.Context(), []pluginhost.ConnectorConfig{connector("good", 2, `{"fail": "hang"}`)})
+	pid := h.pid("good", 0)
+	kill(t, pid)
+	h.pid("good", pid)
+	h.await("the earlier one is in force", func() bool { return h.status("good").State == core.ConnectorDegraded })
+	wantText(t, "message", h.status("good").Message, "the one before it is in force", "no answer in time")
+	if got := h.deliver("good", batch("accept")); got[1].Outcome != core.OutcomeAccepted {
+		t.Errorf("result: %+v", got[1])
+	}
+}
+
 // A connector whose provider was away is tried again without anybody asking.
 func TestRefusedByTheProviderIsTriedAgain(t *testing.T) {
 	h := run(t, nil, "good")

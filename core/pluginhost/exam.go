@@ -118,7 +118,9 @@ func (g *generation) examineOnce(ctx context.Context, p *process) (result exam, 
 func (g *generation) examineParked(ctx context.Context, p *process) exam {
 	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Call)
 	defer cancel()
-	for _, c := range g.host.desiredOf(g.plugin.name) {
+	desired := g.host.desiredOf(g.plugin.name)
+	g.hideSecrets(desired)
+	for _, c := range desired {
 		verdict, err := p.service.ValidateConfig(ctx, &channelv1.ValidateConfigRequest{Config: c.Config, Channel: c.ID.Channel()})
 		if err != nil {
 			return exam{waiting: callError("ValidateConfig", err).Error()}

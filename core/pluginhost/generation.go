@@ -39,7 +39,7 @@ type generation struct {
 	retireOnce sync.Once
 	impatient  chan struct{} // closed when what is in flight has had its time
 	giveUp     func()        // closes impatient
-	cutOff     error // what came of the retirement
+	cutOff     error         // what came of the retirement
 	violations violations
 	fruitful   atomic.Bool // the process has given a result
 
@@ -251,11 +251,12 @@ func (g *generation) inFlight() int {
 
 // status tells people how the generation is.
 func (g *generation) status() core.GenerationStatus {
+	lastStderr := g.stderr.tail.String() // a copy of up to 64 KiB, for which no call shall wait
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return core.GenerationStatus{
 		Version: g.version, SHA256: g.source.SHA256, State: g.state, PID: g.pid, StartedAt: g.startedAt, Restarts: g.restarts,
-		Error: g.problem, LastStderr: g.stderr.tail.String(), InFlight: g.attempts,
+		Error: g.problem, LastStderr: lastStderr, InFlight: g.attempts,
 	}
 }
 
@@ -264,8 +265,11 @@ func (g *generation) standing() core.VersionStanding {
 	figures := g.meter.read()
 	figures.Violations = int(g.violations.total())
 	g.mu.Lock()
+	pid := g.pid
+	g.mu.Unlock()
+	figures.Memory = residentMemory(pid) // reads a file, for which no call shall wait
+	g.mu.Lock()
 	defer g.mu.Unlock()
-	figures.Memory = residentMemory(g.pid)
 	s := core.VersionStanding{State: g.state, Gap: g.gap, Figures: figures, Problem: g.exam.problem, Waiting: g.exam.waiting}
 	switch {
 	case g.state == core.GenerationFailed:

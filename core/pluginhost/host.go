@@ -30,7 +30,8 @@ type Host struct {
 	stop       context.CancelFunc
 
 	mu      sync.Mutex               // guards what follows, and the plugins
-	running map[*generation]struct{} // those that were started and have not been retired
+	running map[*generation]struct{} // those that were started and have not ended
+	leaving map[string]struct{}      // versions that are being removed, by the paths of their executables
 	begun   bool
 	stopped bool
 
@@ -43,7 +44,8 @@ func New(o Options) (*Host, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	h := &Host{options: o.withDefaults(), changed: make(chan struct{}), running: map[*generation]struct{}{}, stop: func() {}}
+	h := &Host{options: o.withDefaults(), changed: make(chan struct{}), stop: func() {}}
+	h.running, h.leaving = map[*generation]struct{}{}, map[string]struct{}{}
 	h.plugins.Store(&map[string]*plugin{})
 	h.desired.Store(&map[core.ConnectorID]ConnectorConfig{})
 	return h, nil
@@ -132,7 +134,9 @@ func (h *Host) Rescan() error {
 func (h *Host) takeLocked(versions []catalog.Version) {
 	found := map[string][]catalog.Version{}
 	for _, v := range versions {
-		found[v.Name] = append(found[v.Name], v)
+		if _, leaves := h.leaving[v.Path]; !leaves {
+			found[v.Name] = append(found[v.Name], v)
+		}
 	}
 	fresh := map[string]*plugin{}
 	for name := range found {
@@ -178,26 +182,40 @@ func (h *Host) Installed() []core.PluginVersion {
 // Forget removes the files of a version. One that is arranged is a core.KindConflict error; one that is not
 // installed is none.
 func (h *Host) Forget(name, version string) error {
+	v, installed, err := h.disown(name, version)
+	if err != nil || !installed {
+		return err
+	}
+	err = h.options.Catalog.Remove(name, version, v.SHA256)
+	h.mu.Lock()
+	delete(h.leaving, v.Path)
+	h.mu.Unlock()
+	if err != nil {
+		return errors.Join(fmt.Errorf("remove %s %s: %w", name, version, err), h.Rescan()) // it is still there
+	}
+	return nil
+}
+
+// disown has the host forget a version whose files are about to be removed: until they are, no scan brings it back.
+// It returns the version as it was, and whether it was installed.
+func (h *Host) disown(name, version string) (v catalog.Version, installed bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p, ok := (*h.plugins.Load())[name]
 	if !ok {
-		return nil
+		return v, false, nil
 	}
 	if version == p.arranged.Active || version == p.arranged.Beside {
-		return core.Errorf(core.KindConflict, "version %s of plugin %s is in use", version, name)
+		return v, false, core.Errorf(core.KindConflict, "version %s of plugin %s is in use", version, name)
 	}
-	v, ok := p.installedLocked(version)
-	if !ok {
-		return nil
+	if v, installed = p.installedLocked(version); !installed {
+		return v, false, nil
 	}
-	if err := h.options.Catalog.Remove(name, version, v.SHA256); err != nil {
-		return fmt.Errorf("remove %s %s: %w", name, version, err)
-	}
+	h.leaving[v.Path] = struct{}{}
 	p.versions = slices.DeleteFunc(slices.Clone(p.versions), func(w catalog.Version) bool { return w.Version == version })
 	delete(p.generations, version)
 	h.notify()
-	return nil
+	return v, true, nil
 }
 
 // beginLocked starts a staged generation.
@@ -205,7 +223,12 @@ func (h *Host) beginLocked(g *generation) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	h.running[g] = struct{}{}
-	go g.run(ctx) // ended and awaited by retire
+	h.work.Go(func() { // ended by retire, if it does not end by itself
+		g.run(ctx)
+		h.mu.Lock()
+		delete(h.running, g)
+		h.mu.Unlock()
+	})
 }
 
 // retireLocked drains a generation and ends it, in the background. Nobody waits for it, unless the host stops: so
@@ -216,9 +239,6 @@ func (h *Host) retireLocked(g *generation) {
 		if err := g.retire(context.Background(), h.options.Timing.Retire); err != nil {
 			g.log.Warn("plugin was ended with attempts in flight", "error", err)
 		}
-		h.mu.Lock()
-		delete(h.running, g)
-		h.mu.Unlock()
 		h.notify()
 	})
 }

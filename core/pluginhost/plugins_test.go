@@ -170,7 +170,7 @@ type fake struct {
 type fakeConfig struct {
 	Token  string   `json:"token"`
 	Keys   []string `json:"keys"`
-	Fail   string   `json:"fail"`   // "validate", "configure", "crash"
+	Fail   string   `json:"fail"`   // "validate", "configure", "crash", "hang", "tell"
 	Health string   `json:"health"` // "down", "shaky"
 	Emit   int      `json:"emit"`   // batches of events
 	// Session is a file that only one process may hold, as a provider lets only one log in.
@@ -232,7 +232,7 @@ func (f *fake) Describe(ctx context.Context, _ *channelv1.DescribeRequest) (*cha
 	return f.about, nil
 }
 
-func (f *fake) ValidateConfig(_ context.Context, r *channelv1.ValidateConfigRequest) (*channelv1.ValidateConfigResponse, error) {
+func (f *fake) ValidateConfig(ctx context.Context, r *channelv1.ValidateConfigRequest) (*channelv1.ValidateConfigResponse, error) {
 	var c fakeConfig
 	if err := json.Unmarshal(r.GetConfig(), &c); err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
@@ -255,6 +255,11 @@ func (f *fake) ValidateConfig(_ context.Context, r *channelv1.ValidateConfigRequ
 		})
 	case "crash":
 		die("I do not like this configuration", 9)
+	case "hang":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "tell":
+		fmt.Fprintf(realStderr, "judged the token %s\n", c.Token)
 	}
 	return response, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -47,6 +48,7 @@ type process struct {
 	runner  *runner
 	client  *goplugin.Client
 	conns   connections
+	printed []io.Closer // the streams that go-plugin carries
 	place   *place
 	bounds  *confinement
 	timing  Timing
@@ -115,6 +117,8 @@ func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
 		}
 		env, settings = append(env, certificate), mutual
 	}
+	stdout, stderr := l.stderr.printed(), l.stderr.printed()
+	p.printed = []io.Closer{stdout, stderr}
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{sdk.PluginName: sdk.ClientPlugin{}},
@@ -132,8 +136,8 @@ func (p *process) config(l launch) (*goplugin.ClientConfig, error) {
 		TLSConfig:        settings,
 		StartTimeout:     l.timing.Start,
 		Logger:           newQuietLogger(l.log),
-		SyncStdout:       l.stderr,
-		SyncStderr:       l.stderr,
+		SyncStdout:       stdout,
+		SyncStderr:       stderr,
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
 			grpc.WithDisableRetry(), // dispatch alone repeats, and only what was surely not sent
@@ -234,6 +238,9 @@ func (p *process) end(graceful bool) {
 		}
 	}
 	p.conns.close()
+	for _, stream := range p.printed {
+		_ = stream.Close() // what was printed without a line feed is read now
+	}
 	p.place.remove()
 	p.bounds.group.remove()
 }

@@ -2,7 +2,9 @@ package pluginhost
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -138,13 +140,16 @@ func (d *runtimeDir) sweep(log *slog.Logger) error {
 
 func (d *runtimeDir) sweepOne(file string, log *slog.Logger) error {
 	text, err := os.ReadFile(file)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // its process has ended, or another gateway that shares the folder has swept it
+	case err != nil:
 		return fmt.Errorf("read process record: %w", err)
 	}
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil {
 		log.Warn("unreadable process record removed", "file", file, "error", err)
-		return os.Remove(file)
+		return removeRecord(file)
 	}
 	if r.Gateway.alive() {
 		return nil
@@ -159,7 +164,15 @@ func (d *runtimeDir) sweepOne(file string, log *slog.Logger) error {
 	if strings.HasPrefix(filepath.Base(r.Folder), folderPrefix) {
 		_ = os.RemoveAll(r.Folder)
 	}
-	return os.Remove(file)
+	return removeRecord(file)
+}
+
+// removeRecord removes a record, unless another gateway has.
+func removeRecord(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove process record: %w", err)
+	}
+	return nil
 }
 
 // awaitEnd polls, because only a parent can await a process.

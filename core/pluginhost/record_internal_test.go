@@ -103,6 +103,21 @@ func TestSweepMindsItsOwnFolders(t *testing.T) {
 	}
 }
 
+// Gateways that share a runtime folder may sweep it at the same time.
+func TestSweepOfWhatIsGone(t *testing.T) {
+	d, err := openRuntimeDir(filepath.Join(t.TempDir(), "run"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(d.path, "gone"+recordSuffix)
+	if err := d.sweepOne(gone, slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
+	}
+	if err := removeRecord(gone); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestIdentify(t *testing.T) {
 	if me := identify(os.Getpid()); me == "" || me != identify(os.Getpid()) {
 		t.Errorf("this process is %q", me)

@@ -51,8 +51,13 @@ func parseSchema(text []byte) (*schema, error) {
 
 // secrets returns the values of the fields of config that the schema marks with "x-secret".
 func (s *schema) secrets(config []byte) []string {
+	if s == nil {
+		return nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(config))
+	decoder.UseNumber() // a number is written as its plugin will write it, not as 1.2345678e+07
 	var value any
-	if s == nil || json.Unmarshal(config, &value) != nil {
+	if decoder.Decode(&value) != nil {
 		return nil
 	}
 	return s.collect(nil, []any{s.root}, value)
@@ -139,8 +144,8 @@ func texts(found []string, value any) []string {
 	switch value := value.(type) {
 	case string:
 		return append(found, value)
-	case float64:
-		return append(found, strings.TrimSpace(fmt.Sprint(value)))
+	case json.Number:
+		return append(found, value.String())
 	case map[string]any:
 		for _, field := range value {
 			found = texts(found, field)

@@ -1,7 +1,6 @@
 package pluginhost
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,16 +37,13 @@ func (s *stderrLog) read(r io.Reader) {
 	})
 }
 
-// Write takes a piece of what the plugin prints once it serves: go-plugin then replaces its standard
-// output and error by pipes that travel over gRPC. Pieces are mostly lines; one that is not is logged
-// as it comes. It never fails.
-func (s *stderrLog) Write(piece []byte) (int, error) {
-	readLines(bytes.NewReader(piece), func(line []byte, cut bool) {
-		text := s.clean(line, cut)
-		s.tail.add(text)
-		s.emit(text, false)
-	})
-	return len(piece), nil
+// printed takes what the plugin prints to one stream once it serves: go-plugin then replaces its standard output and
+// error by pipes that travel over gRPC in pieces of 1 KiB, which may part a line and a secret in it. Whoever closes it
+// ends the stream.
+func (s *stderrLog) printed() io.WriteCloser {
+	lines, pieces := io.Pipe()
+	go s.read(lines)
+	return pieces
 }
 
 // clean hides secrets. Of a line that was cut, it drops the end: half a secret may stand there.
@@ -148,18 +144,18 @@ func truncateTo(s string, limit int) string {
 	return s[:limit] + "…"
 }
 
-// tail keeps the last whole lines of a text, up to tailBytes.
+// tail keeps the end of a text, tailBytes of it.
 type tail struct {
 	mu   sync.Mutex
-	text []byte
+	text []byte // up to twice as much, so that it is rarely moved
 }
 
 func (t *tail) add(line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(append(t.text, line...), '\n')
-	if over := len(t.text) - tailBytes; over > 0 {
-		t.text = append(t.text[:0], t.text[over:]...)
+	if len(t.text) > 2*tailBytes {
+		t.text = append(t.text[:0], lastBytes(t.text)...)
 	}
 }
 
@@ -167,5 +163,8 @@ func (t *tail) add(line string) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.ToValidUTF8(string(t.text), "")
+	return strings.ToValidUTF8(string(lastBytes(t.text)), "")
 }
+
+// lastBytes is the end of a text.
+func lastBytes(text []byte) []byte { return text[max(0, len(text)-tailBytes):] }

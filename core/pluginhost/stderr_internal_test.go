@@ -67,6 +67,45 @@ func TestTailKeepsTheEnd(t *testing.T) {
 	if len(kept) > tailBytes || len(kept) < tailBytes-16 || !strings.HasSuffix(kept, "the end\n") {
 		t.Errorf("%d bytes kept, ending in %q", len(kept), kept[len(kept)-20:])
 	}
+	if _, kept := written(strings.Repeat("x", 3*tailBytes)); len(kept) != tailBytes {
+		t.Errorf("of a line without an end %d bytes are kept", len(kept))
+	}
+}
+
+// lineWriter passes on each line of a log.
+type lineWriter chan string
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	w <- string(line)
+	return len(line), nil
+}
+
+// go-plugin carries what a plugin prints in pieces: a secret that comes in two of them is one all the same, and so is
+// a line.
+func TestPrintedPiecesAreLines(t *testing.T) {
+	lines := make(lineWriter, 10)
+	s := &stderrLog{log: slog.New(slog.NewTextHandler(lines, nil)), redactor: &redactor{}}
+	s.redactor.set([]string{"canary-secret"})
+	stdout, stderr := s.printed(), s.printed()
+	for _, piece := range []string{"the token is canary-", "secret\nand this has no end"} {
+		if _, err := stdout.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stderr.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if line := <-lines; !strings.Contains(line, `msg="the token is [redacted]"`) {
+		t.Errorf("first: %s", line)
+	}
+	stdout.Close()
+	if line := <-lines; !strings.Contains(line, `msg="and this has no end"`) {
+		t.Errorf("second: %s", line)
+	}
+	stderr.Close()
+	if line := <-lines; !strings.Contains(line, "msg=xx") {
+		t.Errorf("the other stream: %s", line)
+	}
 }
 
 func TestRedactorHidesEveryForm(t *testing.T) {

@@ -177,6 +177,13 @@ func TestACrashOfANewVersionEndsIt(t *testing.T) {
 	}
 }
 
+// What has failed is not kept among what runs.
+func TestFailedVersionIsLetGo(t *testing.T) {
+	h := run(t, nil, "good", "misnamed")
+	h.failed("misnamed")
+	h.await("only the other one runs", func() bool { return h.Running() == 1 })
+}
+
 // What is known of a version never goes back, although each of its processes is another generation.
 func TestFiguresOfAVersionGoOn(t *testing.T) {
 	h := beside(t, "breaks", core.Arrangement{Share: 100})
@@ -323,6 +330,29 @@ func exclusive(t *testing.T, second string) (h *harness, session string) {
 	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
 	h.awaitReady("2.0.0")
 	return h, session
+}
+
+// A version that waits for the session judges the configuration without holding it: what it says of it holds no secret.
+func TestSecretsAreHiddenFromTheFirstLook(t *testing.T) {
+	dir := t.TempDir()
+	installAs(t, dir, "good", "1.0.0", "exclusive")
+	h := runIn(t, dir, nil)
+	config := `{"session": "` + filepath.Join(t.TempDir(), "session") + `", "token": "parked-secret", "fail": "tell"}`
+	h.Configure(t.Context(), []pluginhost.ConnectorConfig{connector("good", 1, config)})
+	h.await("the first holds the session", func() bool { return h.Ready("test/good") })
+	installAs(t, dir, "good", "2.0.0", "exclusive")
+	if err := h.Rescan(); err != nil {
+		t.Fatal(err)
+	}
+	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
+	h.await("the second has spoken", func() bool {
+		return strings.Contains(h.generation("good", "2.0.0").LastStderr, "judged the token")
+	})
+	for what, text := range map[string]string{"log": h.log.String(), "standard error": h.generation("good", "2.0.0").LastStderr} {
+		if strings.Contains(text, "parked-secret") {
+			t.Errorf("%s holds a secret: %s", what, text)
+		}
+	}
 }
 
 // A session that only one may hold is handed over: what is sent meanwhile waits, and the gap is told.

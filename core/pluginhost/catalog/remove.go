@@ -25,11 +25,11 @@ func (c *Catalog) Remove(plugin, version, checksum string) error {
 	if checksum == "" {
 		return nil
 	}
+	c.staging.Lock()
+	defer c.staging.Unlock() // from before the look: what is installed meanwhile is staged afterwards
 	if used, err := c.used(plugin, checksum); err != nil || used {
 		return err
 	}
-	c.staging.Lock()
-	defer c.staging.Unlock()
 	path := c.stored(plugin, checksum)
 	delete(c.staged, path)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
