@@ -21,7 +21,7 @@ type description struct {
 }
 
 // describe asks a process who it is and refuses what cannot be worked with.
-func describe(ctx context.Context, service channelv1.ChannelServiceClient, name string) (*description, error) {
+func (h *Host) describe(ctx context.Context, service channelv1.ChannelServiceClient, name string) (*description, error) {
 	d, err := service.Describe(ctx, &channelv1.DescribeRequest{})
 	if err != nil {
 		return nil, callError("Describe", err)
@@ -46,7 +46,7 @@ func describe(ctx context.Context, service channelv1.ChannelServiceClient, name 
 				fmt.Sprintf("%q", truncateTo(channel, 64)), "rename the channel")
 		}
 	}
-	schema, err := parseSchema(d.GetConfigSchema())
+	schema, err := h.schemas.parse(d.GetConfigSchema())
 	if err != nil {
 		return nil, reject("invalid config schema", "a JSON Schema 2020-12 of an object", err.Error(),
 			"correct the schema that Describe returns")

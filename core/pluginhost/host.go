@@ -26,8 +26,11 @@ type Host struct {
 	desired atomic.Pointer[map[core.ConnectorID]ConnectorConfig]
 	// configured: desired was told. Until then nothing shows that a version could carry messages.
 	configured atomic.Bool
-	work       sync.WaitGroup // what goes on in the background: retirements, hand-overs, the watch of the folder
+	work       sync.WaitGroup  // what goes on in the background: retirements, hand-overs, the watch of the folder
+	ctx        context.Context // ends when the host stops
 	stop       context.CancelFunc
+	schemas    schemas
+	yields     bool // a process may be given a lower priority for a while
 
 	mu      sync.Mutex               // guards what follows, and the plugins
 	running map[*generation]struct{} // those that were started and have not ended
@@ -44,7 +47,8 @@ func New(o Options) (*Host, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	h := &Host{options: o.withDefaults(), changed: make(chan struct{}), stop: func() {}}
+	h := &Host{options: o.withDefaults(), changed: make(chan struct{}), yields: mayRaise()}
+	h.ctx, h.stop = context.WithCancel(context.Background())
 	h.running, h.leaving = map[*generation]struct{}{}, map[string]struct{}{}
 	h.plugins.Store(&map[string]*plugin{})
 	h.desired.Store(&map[core.ConnectorID]ConnectorConfig{})
@@ -64,9 +68,7 @@ func (h *Host) Start() error {
 		return fmt.Errorf("start plugin host: %w", err)
 	}
 	h.begun = true
-	ctx, cancel := context.WithCancel(context.Background())
-	h.stop = cancel
-	h.work.Go(func() { h.watch(ctx) })
+	h.work.Go(func() { h.watch(h.ctx) })
 	return nil
 }
 
@@ -103,8 +105,11 @@ func (h *Host) Settle(ctx context.Context) {
 
 // watch takes up what is installed or removed while the host runs.
 func (h *Host) watch(ctx context.Context) {
-	look := func() {
-		if err := h.Rescan(); err != nil && ctx.Err() == nil {
+	look := func(versions []catalog.Version, err error) {
+		if err == nil {
+			err = h.take(versions)
+		}
+		if err != nil && ctx.Err() == nil {
 			h.options.Logger.WarnContext(ctx, "the plugins folder cannot be read; what was found before stays", "error", err)
 		}
 	}
@@ -118,16 +123,47 @@ func (h *Host) watch(ctx context.Context) {
 // host does not run.
 func (h *Host) Rescan() error {
 	versions, err := h.options.Catalog.Scan()
+	if err == nil {
+		err = h.take(versions)
+	}
 	if err != nil {
 		return fmt.Errorf("look for new plugins: %w", err)
 	}
+	return nil
+}
+
+// take makes versions what is installed, and begins to copy those that are new: they are likely to be started soon, and
+// copying takes longer than a start.
+func (h *Host) take(versions []catalog.Version) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.begun || h.stopped {
-		return errors.New("look for new plugins: the plugin host does not run")
+		return errors.New("the plugin host does not run")
+	}
+	var fresh []catalog.Version
+	for _, v := range versions {
+		p, ok := (*h.plugins.Load())[v.Name]
+		if ok {
+			_, ok = p.installedLocked(v.Version)
+		}
+		if !ok && v.Problem == nil {
+			fresh = append(fresh, v)
+		}
 	}
 	h.takeLocked(versions)
+	if len(fresh) > 0 {
+		h.work.Go(func() { h.copyAhead(fresh) })
+	}
 	return nil
+}
+
+// copyAhead copies versions until the host stops.
+func (h *Host) copyAhead(versions []catalog.Version) {
+	for _, v := range versions {
+		if h.ctx.Err() == nil {
+			_, _ = h.options.Catalog.Stage(v) // whoever starts it hears of what is wrong
+		}
+	}
 }
 
 // takeLocked makes versions what is installed, and starts what was arranged and missing.
@@ -234,7 +270,9 @@ func (h *Host) beginLocked(g *generation) {
 // retireLocked drains a generation and ends it, in the background. Nobody waits for it, unless the host stops: so
 // what it has in flight takes the time that it needs.
 func (h *Host) retireLocked(g *generation) {
-	g.refuse()
+	if p, _ := g.refuse(); p != nil {
+		p.runner.yield(background)
+	}
 	h.work.Go(func() {
 		if err := g.retire(context.Background(), h.options.Timing.Retire); err != nil {
 			g.log.Warn("plugin was ended with attempts in flight", "error", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -20,6 +21,30 @@ var errBadCPUType = errors.New("bad CPU type in executable")
 // has the kernel end it when the gateway dies, however that happens.
 func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// renice gives all of a process group a lower priority than the gateway has, by so many steps of setpriority(2), or
+// with 0 the gateway's own.
+func renice(group, steps int) error {
+	mine, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return err
+	}
+	nice := 20 - mine // as the kernel answers
+	return unix.Setpriority(unix.PRIO_PGRP, group, min(19, nice+steps))
+}
+
+// mayRaise says whether the gateway may take back that it gave a process a lower priority: root may, and whoever has
+// a limit that allows it (RLIMIT_NICE, getrlimit(2)).
+func mayRaise() bool {
+	answer := make(chan bool)
+	go func() {
+		runtime.LockOSThread() // for good: a thread that has to stay behind ends with the goroutine
+		mine, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+		nice := 20 - mine
+		answer <- err == nil && unix.Setpriority(unix.PRIO_PROCESS, 0, nice+1) == nil && unix.Setpriority(unix.PRIO_PROCESS, 0, nice) == nil
+	}()
+	return <-answer
 }
 
 // awaitExit returns when the process has ended and leaves it to be reaped.

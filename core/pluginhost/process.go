@@ -27,6 +27,10 @@ import (
 // kernel needs longer.
 const reapWait = 2 * time.Second
 
+// background is by how many steps the priority is lower of a process that starts, which nobody waits for as others wait
+// for their messages, or of one that only finishes what it has. It then gets a third of what others get.
+const background = 5
+
 // launch is what it takes to start a process.
 type launch struct {
 	plugin  string
@@ -40,6 +44,7 @@ type launch struct {
 	plaintext bool
 	allowed   []string // plugins that may do without it
 	sandbox   Sandbox
+	yields    bool // it begins with a lower priority
 }
 
 // process is one running process of a plugin. It is started once: a restart makes another one.
@@ -53,6 +58,7 @@ type process struct {
 	bounds  *confinement
 	timing  Timing
 	log     *slog.Logger
+	yields  bool
 	started time.Time
 }
 
@@ -68,7 +74,7 @@ func (l launch) start(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{place: place, timing: l.timing, log: l.log, started: time.Now()}
+	p := &process{place: place, timing: l.timing, log: l.log, yields: l.yields, started: time.Now()}
 	p.runner = newRunner(l.path, l.stderr.read, p.noteStart)
 	p.runner.plaintext = l.plaintext
 	if p.bounds, err = l.sandbox.confine(p.runner.cmd); err != nil {
@@ -99,6 +105,9 @@ func (l launch) start(ctx context.Context) (*process, error) {
 
 // noteStart records the process, so that it is found even if the gateway dies now.
 func (p *process) noteStart(pid int) {
+	if p.yields {
+		p.runner.yield(background)
+	}
 	if err := p.bounds.limit(pid); err != nil {
 		p.log.Warn("plugin process runs without some of its bounds", "pid", pid, "error", err)
 	}

@@ -143,6 +143,16 @@ func (r *runner) signal(sig syscall.Signal) {
 	_ = syscall.Kill(-r.pid, sig) // ESRCH: ended by itself
 }
 
+// yield has the process and its descendants take less of the processors than others, by so many steps, or no less
+// with 0. It does nothing once the process has ended.
+func (r *runner) yield(steps int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pid != 0 && !r.reaped {
+		_ = renice(r.pid, steps) // it runs all the same
+	}
+}
+
 // readStdout passes the handshake to go-plugin and drops everything before and after it.
 func (r *runner) readStdout(stdout io.Reader) {
 	defer func() { _ = r.announce.Close() }()

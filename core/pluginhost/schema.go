@@ -2,11 +2,13 @@ package pluginhost
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
@@ -14,6 +16,38 @@ import (
 // schema is the JSON Schema of a connector's config. The host does not judge configs by it, the
 // plugin's ValidateConfig does; it reads there which fields are secret.
 type schema struct{ root any }
+
+// schemas remembers the schemas that were parsed: every process of a version gives the same one, and to judge a schema
+// costs more than the rest of a start.
+type schemas struct {
+	mu     sync.Mutex
+	parsed map[[sha256.Size]byte]*schema
+}
+
+// maxSchemas bounds how many are remembered; a plugin could give another one each time.
+const maxSchemas = 64
+
+// parse is parseSchema.
+func (s *schemas) parse(text []byte) (*schema, error) {
+	key := sha256.Sum256(text)
+	s.mu.Lock()
+	known := s.parsed[key]
+	s.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	parsed, err := parseSchema(text)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parsed == nil || len(s.parsed) >= maxSchemas {
+		s.parsed = map[[sha256.Size]byte]*schema{}
+	}
+	s.parsed[key] = parsed
+	return parsed, nil
+}
 
 // noLoader refuses references to other documents: a schema must stand by itself.
 type noLoader struct{}

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 )
@@ -49,6 +50,28 @@ func TestSchemaThatRefersToItself(t *testing.T) {
 	}
 	if got := s.secrets([]byte(`{"k": "v"}`)); !slices.Contains(got, "v") {
 		t.Errorf("secrets: %d found, without the one", len(got))
+	}
+}
+
+// A schema is judged once, and a faulty one each time.
+func TestSchemasAreRemembered(t *testing.T) {
+	var known schemas
+	first, err := known.parse([]byte(`{"type": "object"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := known.parse([]byte(`{"type": "object"}`)); err != nil || again != first {
+		t.Errorf("it was parsed again: %v", err)
+	}
+	for range 2 {
+		if _, err := known.parse([]byte("{")); err == nil {
+			t.Error("a faulty schema is taken")
+		}
+	}
+	for i := range 3 * maxSchemas {
+		if _, err := known.parse(fmt.Appendf(nil, `{"type": "object", "minProperties": %d}`, i)); err != nil || len(known.parsed) > maxSchemas {
+			t.Fatalf("%d are remembered: %v", len(known.parsed), err)
+		}
 	}
 }
 

@@ -85,12 +85,12 @@ func (g *generation) bringUp(ctx context.Context) (*process, *description, error
 	p, err := launch{
 		plugin: g.plugin.name, path: path, runtime: g.host.runtime, env: g.host.options.Env,
 		timing: g.host.options.Timing, stderr: g.stderr, log: g.log,
-		plaintext: g.source.Plaintext, allowed: g.host.options.Plaintext, sandbox: g.host.options.Sandbox,
+		plaintext: g.source.Plaintext, allowed: g.host.options.Plaintext, sandbox: g.host.options.Sandbox, yields: g.host.yields,
 	}.start(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	about, err := describe(ctx, p.service, g.plugin.name)
+	about, err := g.host.describe(ctx, p.service, g.plugin.name)
 	if err != nil {
 		if !permanent(err) {
 			err = p.endedEarly("the answer of Describe", err)
@@ -146,6 +146,9 @@ func (g *generation) ready(p *process, about *description) {
 	g.parked = exclusive && g.role != core.GenerationActive
 	role := g.role
 	g.mu.Unlock()
+	if p.yields {
+		p.runner.yield(0)
+	}
 	g.setState(role)
 	g.log.Info("plugin ready", "pid", p.runner.pid, "took", time.Since(p.started))
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 // beside starts a host over version 1.0.0 of "good" and a version 2.0.0 that behaves as given, and arranges both.
@@ -242,6 +243,26 @@ func TestNoVersionIsReadyBeforeTheConnectorsAreKnown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is installed is copied at once: then a swap does not wait for it.
+func TestNewVersionIsCopiedAhead(t *testing.T) {
+	dir, store := t.TempDir(), t.TempDir()
+	install(t, dir, "good", "1.0.0")
+	h := runIn(t, dir, func(o *pluginhost.Options) {
+		c, err := catalog.Open(catalog.Options{Dir: dir, Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Catalog = c
+	})
+	installAs(t, dir, "good", "2.0.0", "new")
+	h.await("it is found", func() bool { return len(h.Installed()) == 2 })
+	copied := filepath.Join(store, h.Installed()[1].SHA256, "good")
+	h.await("it is copied", func() bool {
+		_, err := os.Stat(copied)
+		return err == nil
+	})
 }
 
 // A version that is arranged before it is installed starts when it is.

@@ -93,9 +93,12 @@ const young = 2 * time.Second
 func stampOf(info fs.FileInfo) stamp { return stamp{info, changeTime(info), time.Now()} }
 
 // still says whether the file surely is what it was.
-func (s stamp) still(info fs.FileInfo) bool {
+func (s stamp) still(info fs.FileInfo) bool { return s.same(info) && s.at.Sub(s.changed) > young }
+
+// same says whether nothing tells the file from what it was.
+func (s stamp) same(info fs.FileInfo) bool {
 	return s.info != nil && os.SameFile(s.info, info) && s.info.Size() == info.Size() && s.info.Mode() == info.Mode() &&
-		s.info.ModTime().Equal(info.ModTime()) && s.changed.Equal(changeTime(info)) && s.at.Sub(s.changed) > young
+		s.info.ModTime().Equal(info.ModTime()) && s.changed.Equal(changeTime(info))
 }
 
 // asFault gives any error of reading a file the form of a fault.

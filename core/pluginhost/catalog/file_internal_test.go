@@ -71,3 +71,27 @@ func look(t *testing.T, path string) fs.FileInfo {
 	}
 	return info
 }
+
+// What was copied is known to be right, so that its start need not read it again.
+func TestCopyIsNotReadAgain(t *testing.T) {
+	c, err := Open(Options{Dir: t.TempDir(), Store: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(t.TempDir(), "sms")
+	if err := os.WriteFile(source, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m, fault := measureFile(source, noLink, measurement{})
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	path, err := c.Stage(Version{Name: "sms", Version: "1.0.0", Path: source, SHA256: m.checksum})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(path)
+	if err != nil || !c.staged[path].same(info) {
+		t.Errorf("%s would be read again: %v", path, err)
+	}
+}

@@ -69,7 +69,7 @@ func (c *Catalog) intact(path, checksum string) bool {
 	switch {
 	case info.Mode().Perm() != fileMode(c.shared):
 		return false
-	case c.staged[path].still(info):
+	case c.staged[path].same(info): // nobody but the gateway writes here, so that even a young one is to be trusted
 		return true
 	}
 	found, err := copyBounded(io.Discard, f, "executable", maxExecutable)
@@ -116,6 +116,11 @@ func (c *Catalog) copy(v Version, path string) error {
 		remove(temporary)
 		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
 	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("store plugin %s %s: %w", v.Name, v.Version, err)
+	}
+	c.staged[path] = stampOf(info)
 	return nil
 }
 

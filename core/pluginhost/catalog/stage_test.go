@@ -121,6 +121,7 @@ func TestDamagedCopy(t *testing.T) {
 				v := h.only()
 				h.run(v)
 				path := filepath.Join(h.store, v.SHA256, "sms")
+				h.outlive(path)
 				h.must(os.Chmod(path, 0o700)) // only root may write it otherwise
 				damage(h, path)
 				if restarted {
@@ -134,6 +135,21 @@ func TestDamagedCopy(t *testing.T) {
 					t.Errorf("the copy has %v, %v", info.Mode(), err)
 				}
 			})
+		}
+	}
+}
+
+// outlive returns when what changes from now on has another time than the file: clocks of file systems are coarse.
+func (h *house) outlive(path string) {
+	h.t.Helper()
+	info, err := os.Lstat(path)
+	h.must(err)
+	for probe := filepath.Join(h.t.TempDir(), "probe"); ; {
+		h.must(os.WriteFile(probe, nil, 0o600))
+		now, err := os.Lstat(probe)
+		h.must(err)
+		if now.ModTime().After(info.ModTime()) && time.Since(info.ModTime()) > 20*time.Millisecond {
+			return
 		}
 	}
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Watch calls changed whenever Scan would answer something else than before, and once at the beginning, so that
-// nothing is missed between an earlier Scan and the moment from which it watches. It calls from one goroutine,
+// Watch calls changed with what Scan answers whenever that is something else than before, and once at the beginning, so
+// that nothing is missed between an earlier Scan and the moment from which it watches. It calls from one goroutine,
 // after the folder has been quiet for Options.Debounce; where the system does not tell of changes they are found
 // within Options.Rescan. It blocks until ctx ends, and then returns nil.
-func (c *Catalog) Watch(ctx context.Context, changed func()) error {
+func (c *Catalog) Watch(ctx context.Context, changed func([]Version, error)) error {
 	w := &watch{catalog: c}
 	w.start()
 	defer w.stop()
@@ -76,13 +76,13 @@ func (w *watch) warn(path string, err error) {
 }
 
 // look watches the folders that have appeared, scans, and says if something has changed.
-func (w *watch) look(changed func()) {
+func (w *watch) look(changed func([]Version, error)) {
 	w.follow()
 	versions, err := w.catalog.Scan()
 	found := describe(versions, err)
 	if found != w.seen {
 		w.seen = found
-		changed()
+		changed(versions, err)
 	}
 }
 

@@ -26,7 +26,7 @@ func watch(t *testing.T, dir string, debounce, rescan time.Duration) *watcher {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- h.Watch(ctx, func() { w.changed <- w.installed() })
+		done <- h.Watch(ctx, func(versions []catalog.Version, err error) { w.changed <- installed(versions, err) })
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -39,8 +39,7 @@ func watch(t *testing.T, dir string, debounce, rescan time.Duration) *watcher {
 }
 
 // installed lists the versions in short: those with a problem have its name instead of a version.
-func (w *watcher) installed() string {
-	versions, err := w.Scan()
+func installed(versions []catalog.Version, err error) string {
 	if err != nil {
 		return "none"
 	}
@@ -166,7 +165,7 @@ func TestWatchEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	calls := 0
-	if err := h.Watch(ctx, func() { calls++ }); err != nil && !errors.Is(err, context.Canceled) || calls != 1 {
+	if err := h.Watch(ctx, func([]catalog.Version, error) { calls++ }); err != nil && !errors.Is(err, context.Canceled) || calls != 1 {
 		t.Errorf("%d calls, then %v", calls, err)
 	}
 }
