@@ -73,6 +73,9 @@ func parseReply(answer *textproto.Error) reply {
 
 // providerCode as the server gave it, e.g. "550 5.1.1".
 func (r reply) providerCode() string {
+	if r.code == 0 { // a notification that quotes no answer
+		return r.enhanced
+	}
 	return strings.TrimSpace(strconv.Itoa(r.code) + " " + r.enhanced)
 }
 

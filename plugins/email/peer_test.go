@@ -5,16 +5,21 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"net/textproto"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
 	"time"
 
+	"github.com/pigeonry/pigeonry/plugins/email/report"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -177,10 +182,14 @@ func writeFile(t *testing.T, dir, name string, content []byte) string {
 
 // postfix is a private instance: everything it has lies in a directory of the test.
 type postfix struct {
-	dir  string
-	port int
-	ca   authority
+	dir    string
+	port   int
+	ca     authority
+	reject *script // the server of reject.test
 }
+
+// rejecting is a server that knows no user, as another mail server talks to it.
+const rejecting = "220 mx.reject.test ESMTP\nC: EHLO\n250 mx.reject.test\nC: MAIL\n250 2.1.0 ok\nC: RCPT\n550 5.1.1 no such user"
 
 func startPostfix(t *testing.T) postfix {
 	t.Helper()
@@ -192,7 +201,8 @@ func startPostfix(t *testing.T) postfix {
 	}
 	p := postfix{dir: publicDir(t), ca: newAuthority(t)}
 	p.port = freePort(t)
-	values := map[string]any{"Dir": p.dir, "Port": p.port, "UID": 65534, "GID": 65534}
+	p.reject = play(t, slices.Repeat([]string{rejecting}, 10)...)
+	values := map[string]any{"Dir": p.dir, "Port": p.port, "RejectPort": p.reject.port, "UID": 65534, "GID": 65534}
 	for _, sub := range []string{"config", "queue", "data", "log", "mail"} {
 		if err := os.Mkdir(filepath.Join(p.dir, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -292,6 +302,12 @@ func (p postfix) run(t *testing.T) {
 // mailbox waits for the first mail in a maildir.
 func (p postfix) mailbox(t *testing.T, user string) []byte {
 	t.Helper()
+	return p.mailboxes(t, user, 1)[0]
+}
+
+// mailboxes waits for so many mails in a maildir.
+func (p postfix) mailboxes(t *testing.T, user string, want int) [][]byte {
+	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for range 1000 {
@@ -299,16 +315,21 @@ func (p postfix) mailbox(t *testing.T, user string) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(files) > 0 {
-			raw, err := os.ReadFile(files[0])
+		if len(files) < want {
+			<-again.C
+			continue
+		}
+		var mails [][]byte
+		for _, file := range files {
+			raw, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return raw
+			mails = append(mails, raw)
 		}
-		<-again.C
+		return mails
 	}
-	t.Fatalf("no mail for %s", user)
+	t.Fatalf("no %d mails for %s", want, user)
 	return nil
 }
 
@@ -316,6 +337,8 @@ func TestPostfix(t *testing.T) {
 	p := startPostfix(t)
 	t.Run("delivers", p.testDelivery)
 	t.Run("refuses", p.testRefusals)
+	t.Run("notifies", p.testNotifications)
+	t.Run("Dovecot shows the notifications", p.testDovecot)
 }
 
 func (p postfix) testDelivery(t *testing.T) {
@@ -359,5 +382,236 @@ func (p postfix) testRefusals(t *testing.T) {
 	}
 	if _, err := c.Send(t.Context(), rich("ann@example.test")); err != nil {
 		t.Errorf("after the refusals: %v", err)
+	}
+}
+
+// bouncing is a connector whose mails come back to an address of their own.
+func (p postfix) bouncing(t *testing.T, edits ...func(*config)) *connector {
+	t.Helper()
+	return connect(t, p.port, append([]func(*config){func(c *config) {
+		c.From, c.DSN = "Shop <shop@example.test>", dsnSuccess
+		c.BounceAddress, c.BounceSecret = "bounce+{attempt}@example.test", "a secret of the test"
+	}}, edits...)...)
+}
+
+// send sends a mail of an attempt.
+func send(t *testing.T, c *connector, to, attemptID string) {
+	t.Helper()
+	m := rich(to)
+	m.AttemptID, m.IdempotencyKey = attemptID, "msg_"+attemptID
+	if _, err := c.Send(t.Context(), m); err != nil {
+		t.Fatalf("%s: %v", to, err)
+	}
+}
+
+// testNotifications reads what Postfix writes about mails that another server refused, that cannot be delivered, and
+// that arrived.
+func (p postfix) testNotifications(t *testing.T) {
+	c := p.bouncing(t)
+	expect := func(status sdk.ReceiptStatus, code, provider string) sdk.DeliveryReceipt {
+		return sdk.DeliveryReceipt{Status: status, Err: sdk.Permanent(nil, sdk.Code(code), sdk.ProviderCode(provider))}
+	}
+	want := map[string]sdk.DeliveryReceipt{ // by attempt and status; an alias expands first
+		"101.1 2": expect(sdk.Undelivered, codeInvalidRecipient, "550 5.1.1"),
+		"101.1 4": {Status: sdk.Progress},
+		"102.1 2": expect(sdk.Undelivered, codeUnreachable, "5.4.4"),
+		"102.1 4": {Status: sdk.Progress},
+		"103.1 1": {Status: sdk.Delivered},
+	}
+	send(t, c, "gone@example.test", "101.1")
+	send(t, c, "late@example.test", "102.1")
+	send(t, c, "ann@example.test", "103.1")
+	for _, raw := range p.mailboxes(t, "bounce", len(want)) {
+		events, why := c.read(raw)
+		if len(events.Receipts) != 1 {
+			t.Fatalf("%s:\n%s", why, raw)
+		}
+		got := events.Receipts[0]
+		key := fmt.Sprintf("%s %d", got.AttemptID, got.Status)
+		expected, ok := want[key]
+		delete(want, key)
+		if !ok || got.ProviderID != "msg_"+got.AttemptID+"@example.test" || got.At.IsZero() {
+			t.Errorf("receipt is %+v of\n%s", got, raw)
+		}
+		failed, _ := errors.AsType[*sdk.DeliveryError](got.Err)
+		expectedErr, _ := errors.AsType[*sdk.DeliveryError](expected.Err)
+		if (failed == nil) != (expectedErr == nil) || failed != nil && (failed.Code != expectedErr.Code || failed.ProviderCode != expectedErr.ProviderCode) {
+			t.Errorf("%s has the error %+v, want %+v", key, failed, expectedErr)
+		}
+		r, err := report.Parse(raw)
+		if err != nil || r.EnvelopeID != c.identity.returnPath.mark(got.AttemptID) {
+			t.Errorf("envelope id is %q, %v", r.EnvelopeID, err)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no notification of %v", slices.Collect(maps.Keys(want)))
+	}
+}
+
+// testDovecot reads the mailbox that Postfix's notifications lie in through Dovecot.
+func (p postfix) testDovecot(t *testing.T) {
+	port, tlsPort := p.startDovecot(t)
+	mailbox := func(port int, tls string) func(*config) {
+		return func(c *config) {
+			c.Mailbox = &mailboxConfig{
+				Host: "127.0.0.1", Port: port, TLS: tls, TLSCA: p.ca.pem, Username: "bounce", Password: dovecotPassword,
+				Folder: "INBOX", MoveTo: "Reports", PollInterval: time.Minute, Timeout: 10 * time.Second,
+			}
+		}
+	}
+	failures := func(c *config) { c.DSN = dsnFailure }
+	moved := 0
+	for i, way := range []func(*config){mailbox(tlsPort, tlsImplicit), mailbox(port, tlsStartTLS)} {
+		c := p.bouncing(t, way, failures)
+		if err := c.Check(t.Context()); err != nil {
+			t.Fatalf("check: %v", err)
+		}
+		r := receive(t, c)
+		if i == 0 { // those of testNotifications
+			for moved < 5 {
+				moved += len(r.next(t).Receipts)
+				r.store <- nil
+			}
+			p.awaitMails(t, "bounce/.Reports/cur", moved)
+		}
+		// One that comes while the connection waits: Dovecot tells of it.
+		id := fmt.Sprintf("20%d.1", i)
+		send(t, c, "gone@example.test", id)
+		events := r.next(t)
+		if len(events.Receipts) != 1 || events.Receipts[0].AttemptID != id || events.Receipts[0].Status != sdk.Undelivered {
+			t.Errorf("received %+v", events)
+		}
+		r.store <- nil
+		moved++
+		p.awaitMails(t, "bounce/.Reports/cur", moved)
+		r.cancel()
+		r.ended <- <-r.ended
+	}
+	p.awaitMails(t, "bounce/new", 0)
+	wrong := p.bouncing(t, mailbox(tlsPort, tlsImplicit), func(c *config) { c.Mailbox.Password = "another password" })
+	if err := wrong.Receive(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "login") {
+		t.Errorf("a wrong password gives %v", err)
+	}
+}
+
+// awaitMails waits until a folder below the maildirs has so many files.
+func (p postfix) awaitMails(t *testing.T, folder string, want int) {
+	t.Helper()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	var files []string
+	for range 500 {
+		files, _ = filepath.Glob(filepath.Join(p.dir, "mail", folder, "*"))
+		if len(files) == want {
+			return
+		}
+		<-again.C
+	}
+	t.Fatalf("%s has %q, want %d", folder, files, want)
+}
+
+const dovecotPassword = "hunter2-of-the-mailbox"
+
+// startDovecot starts a private instance over the mailboxes of this Postfix.
+func (p postfix) startDovecot(t *testing.T) (port, tlsPort int) {
+	t.Helper()
+	if _, err := exec.LookPath("dovecot"); err != nil {
+		leaveOut(t, "Dovecot", "the Debian package dovecot-imapd is not installed")
+	}
+	port, tlsPort = freePort(t), freePort(t)
+	var settings bytes.Buffer
+	values := map[string]any{"Dir": p.dir, "Port": port, "TLSPort": tlsPort, "UID": 65534, "GID": 65534, "Password": dovecotPassword}
+	if err := template.Must(template.ParseFiles("testdata/dovecot.conf")).Execute(&settings, values); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	command := exec.Command("dovecot", "-F", "-c", writeFile(t, p.dir, "dovecot.conf", settings.Bytes()))
+	command.Stdout, command.Stderr = &out, &out
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	t.Cleanup(func() {
+		_ = command.Process.Signal(os.Interrupt) // its own children end with it
+		select {
+		case <-ended:
+		case <-time.After(15 * time.Second):
+			_ = command.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			logged, _ := os.ReadFile(filepath.Join(p.dir, "dovecot.log"))
+			t.Logf("Dovecot says: %s\n%s", out.String(), logged)
+		}
+	})
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for range 300 {
+		if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(tlsPort))); err == nil {
+			_ = conn.Close()
+			return port, tlsPort
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("Dovecot ended: %v", err)
+		case <-again.C:
+		}
+	}
+	t.Fatal("Dovecot does not answer")
+	return 0, 0
+}
+
+// TestPythonReads hands a whole mail to Python's email package, which tells of everything that is not as the standards
+// have it.
+func TestPythonReads(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if err := exec.Command(python, "-c", "import email").Run(); err != nil {
+		leaveOut(t, "Python", "/usr/bin/python3 is not installed")
+	}
+	id, m := listMail(t, newKeyring(t))
+	m.Attributes = map[string]string{"header.X-Campaign": "Frühling 春", "reply_to": "Hilfe für Sie <help@bücher.example>"}
+	l, err := compose(id, m, time.Unix(1_700_000_000, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(python, "testdata/parse_mail.py")
+	command.Stdin = bytes.NewReader(l.raw)
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("python: %v", err)
+	}
+	var got struct {
+		Headers map[string]string
+		Parts   []struct {
+			Type, Disposition, Name, ID, Text string
+			Size                              int
+			Defects                           []string
+		}
+		Defects []string
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	for name, want := range map[string]string{
+		"Subject": "Your order 订单", "X-Campaign": "Frühling 春", "Reply-To": "Hilfe für Sie <help@xn--bcher-kva.example>",
+		"List-Id": "Shop <news.example.com>", "Feedback-Id": "spring:shop:news:1", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+		"From": "Shop <shop@example.com>", "Date": "Tue, 14 Nov 2023 22:13:20 +0000",
+	} {
+		if value := got.Headers[name]; value != want && name != "Date" || name == "Date" && value == "" {
+			t.Errorf("Python reads %s as %q, want %q", name, value, want)
+		}
+	}
+	types := ""
+	for _, part := range got.Parts {
+		types += part.Type + " " + part.Disposition + " " + part.Name + ";"
+		got.Defects = append(got.Defects, part.Defects...)
+	}
+	if types != "text/plain  ;text/html  ;image/png inline logo.png;text/plain attachment 发票.txt;" || len(got.Defects) > 0 {
+		t.Errorf("Python reads the parts %s, and finds wrong: %q", types, got.Defects)
+	}
+	if text := got.Parts[0].Text; strings.ReplaceAll(text, "\r\n", "\n") != m.Plain || got.Parts[3].Size != len(m.Attachments[0].Data) {
+		t.Errorf("Python reads the text %q", text)
 	}
 }

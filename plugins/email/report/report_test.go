@@ -65,9 +65,11 @@ func TestNotifications(t *testing.T) {
 			},
 		},
 		{
-			"postfix-failed.eml", "12345.2", "msg_0Abc@example.test", []string{"bounce+12345.2@example.test", "bounce+12345.2@example.test"},
+			// Written by Postfix 3.7.11.
+			"postfix-failed.eml", "12345.2", "msg_0Abc@example.test",
+			[]string{"bounce+12345.2@example.test", "bounce+12345.2@example.test", "bounce+12345.2@example.test"},
 			[]report.Recipient{{
-				Final: "ann@reject.test", Original: "ann@reject.test", Action: "failed", Status: "5.1.1",
+				Final: "gone@reject.test", Original: "gone@example.test", Action: "failed", Status: "5.1.1",
 				Diagnostic: "550 5.1.1 no such user", DiagnosticType: "smtp", RemoteMTA: "127.0.0.1",
 			}},
 		},
