@@ -482,7 +482,9 @@ type Capabilities struct {
 	// HTML content is used.
 	Html bool `protobuf:"varint,8,opt,name=html,proto3" json:"html,omitempty"`
 	// Attachments are used.
-	Attachments   bool `protobuf:"varint,9,opt,name=attachments,proto3" json:"attachments,omitempty"`
+	Attachments bool `protobuf:"varint,9,opt,name=attachments,proto3" json:"attachments,omitempty"`
+	// Share is served.
+	Share         bool `protobuf:"varint,10,opt,name=share,proto3" json:"share,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,6 +578,13 @@ func (x *Capabilities) GetHtml() bool {
 func (x *Capabilities) GetAttachments() bool {
 	if x != nil {
 		return x.Attachments
+	}
+	return false
+}
+
+func (x *Capabilities) GetShare() bool {
+	if x != nil {
+		return x.Share
 	}
 	return false
 }
@@ -917,8 +926,11 @@ type ConfigureRequest struct {
 	// Id of the connector: "<channel>/<name>".
 	Connector string `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
 	// Grows with every change of the config. A smaller one than the current is refused.
-	Revision      int64  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
-	Config        []byte `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	Revision int64  `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Config   []byte `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	// URL at which the provider reaches HandleCallback of this connector, without a slash at its end; whatever path and
+	// query follow come back in the request. Empty: not known.
+	CallbackUrl   string `protobuf:"bytes,4,opt,name=callback_url,json=callbackUrl,proto3" json:"callback_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -972,6 +984,13 @@ func (x *ConfigureRequest) GetConfig() []byte {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *ConfigureRequest) GetCallbackUrl() string {
+	if x != nil {
+		return x.CallbackUrl
+	}
+	return ""
 }
 
 type ConfigureResponse struct {
@@ -2117,12 +2136,12 @@ type HandleCallbackRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Connector string                 `protobuf:"bytes,1,opt,name=connector,proto3" json:"connector,omitempty"`
 	Method    string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
-	// Path below the connector's callback URL, with a leading slash.
+	// Path below the connector's callback URL, with a leading slash; "/" is the URL itself.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	// Raw query without the question mark.
 	Query   string    `protobuf:"bytes,4,opt,name=query,proto3" json:"query,omitempty"`
 	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
-	// Exactly as received: signatures cover these bytes.
+	// Exactly as received: signatures cover these bytes. At most 256 KiB; the gateway answers 413 to more.
 	Body       []byte `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
 	RemoteAddr string `protobuf:"bytes,7,opt,name=remote_addr,json=remoteAddr,proto3" json:"remote_addr,omitempty"`
 	// The URL the provider called, as far as the gateway knows it.
@@ -2269,12 +2288,16 @@ func (x *Header) GetValues() []string {
 	return nil
 }
 
+// HandleCallbackResponse comes within 20 seconds. Without it, or with events that cannot be stored, the gateway answers 503
+// with Retry-After, so that the provider repeats its request.
 type HandleCallbackResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        int32                  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
-	Headers       []*Header              `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
-	Events        *Events                `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 200 to 599; 0 means 200.
+	Status int32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	// But for those that belong to the gateway or to the connection, such as Set-Cookie or Content-Length.
+	Headers       []*Header `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	Body          []byte    `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	Events        *Events   `protobuf:"bytes,4,opt,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2394,13 +2417,18 @@ type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The same for the same event however often the provider repeats it.
 	DedupeKey string `protobuf:"bytes,1,opt,name=dedupe_key,json=dedupeKey,proto3" json:"dedupe_key,omitempty"`
-	// One of these two finds the attempt.
-	ProviderId    string                 `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	AttemptId     string                 `protobuf:"bytes,3,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
-	Status        ReceiptStatus          `protobuf:"varint,4,opt,name=status,proto3,enum=channel.v1.ReceiptStatus" json:"status,omitempty"`
-	Error         *Error                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
-	Recipient     string                 `protobuf:"bytes,7,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// One of these two finds the attempt. An id must name one message: where a provider has one for all recipients of
+	// a request, make it "<id>/<recipient>" here and in Result.provider_ids.
+	ProviderId string                 `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	AttemptId  string                 `protobuf:"bytes,3,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
+	Status     ReceiptStatus          `protobuf:"varint,4,opt,name=status,proto3,enum=channel.v1.ReceiptStatus" json:"status,omitempty"`
+	Error      *Error                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	At         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	// Whom it is about, for people; it finds no attempt.
+	Recipient string `protobuf:"bytes,7,opt,name=recipient,proto3" json:"recipient,omitempty"`
+	// What the provider bills, where it tells only now.
+	Segments      int32 `protobuf:"varint,8,opt,name=segments,proto3" json:"segments,omitempty"`
+	Cost          *Cost `protobuf:"bytes,9,opt,name=cost,proto3" json:"cost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2484,18 +2512,42 @@ func (x *Receipt) GetRecipient() string {
 	return ""
 }
 
+func (x *Receipt) GetSegments() int32 {
+	if x != nil {
+		return x.Segments
+	}
+	return 0
+}
+
+func (x *Receipt) GetCost() *Cost {
+	if x != nil {
+		return x.Cost
+	}
+	return nil
+}
+
 // Inbound is a message that a user sent to us.
 type Inbound struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	DedupeKey     string                 `protobuf:"bytes,1,opt,name=dedupe_key,json=dedupeKey,proto3" json:"dedupe_key,omitempty"`
-	ProviderId    string                 `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
-	To            string                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
-	Text          string                 `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
-	Attributes    map[string]string      `protobuf:"bytes,7,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The same for the same event however often the provider repeats it. Empty: the gateway makes one of provider_id, or
+	// else of the content and the time; with neither id nor time a repeat is stored twice.
+	DedupeKey  string `protobuf:"bytes,1,opt,name=dedupe_key,json=dedupeKey,proto3" json:"dedupe_key,omitempty"`
+	ProviderId string `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	From       string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	To         string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Text       string `protobuf:"bytes,5,opt,name=text,proto3" json:"text,omitempty"`
+	// By the provider's clock; missing: now.
+	At *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	// Up to 64, names of up to 256 bytes, values of up to 2 KiB. What goes beyond is cut.
+	Attributes map[string]string `protobuf:"bytes,7,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What it is beside a text, in lower case: "image", "location", "event". Empty: a text.
+	Kind string `protobuf:"bytes,8,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Up to 20.
+	Attachments []*InboundAttachment `protobuf:"bytes,9,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	// The provider's id of the message that it answers.
+	ReplyToProviderId string `protobuf:"bytes,10,opt,name=reply_to_provider_id,json=replyToProviderId,proto3" json:"reply_to_provider_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Inbound) Reset() {
@@ -2577,6 +2629,89 @@ func (x *Inbound) GetAttributes() map[string]string {
 	return nil
 }
 
+func (x *Inbound) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Inbound) GetAttachments() []*InboundAttachment {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *Inbound) GetReplyToProviderId() string {
+	if x != nil {
+		return x.ReplyToProviderId
+	}
+	return ""
+}
+
+// InboundAttachment is a file that came with a message and stays at the provider.
+type InboundAttachment struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	ContentType string                 `protobuf:"bytes,2,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// Where to fetch it, up to 2 KiB.
+	Url           string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboundAttachment) Reset() {
+	*x = InboundAttachment{}
+	mi := &file_channel_v1_channel_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboundAttachment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboundAttachment) ProtoMessage() {}
+
+func (x *InboundAttachment) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboundAttachment.ProtoReflect.Descriptor instead.
+func (*InboundAttachment) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *InboundAttachment) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *InboundAttachment) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *InboundAttachment) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
 // ReceiveRequest acknowledges events as stored. The first one, with ack 0, opens the stream.
 type ReceiveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2588,7 +2723,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_channel_v1_channel_proto_msgTypes[32]
+	mi := &file_channel_v1_channel_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2735,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[32]
+	mi := &file_channel_v1_channel_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2748,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{32}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReceiveRequest) GetAck() int64 {
@@ -2635,7 +2770,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_channel_v1_channel_proto_msgTypes[33]
+	mi := &file_channel_v1_channel_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2782,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[33]
+	mi := &file_channel_v1_channel_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2795,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{33}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReceiveResponse) GetSequence() int64 {
@@ -2684,6 +2819,370 @@ func (x *ReceiveResponse) GetEvents() *Events {
 	return nil
 }
 
+// ShareRequest answers one question of the plugin. The first one, with id 0, opens the stream.
+type ShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the question.
+	Id int64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Set: the question could not be answered, for a reason that may pass. Nothing else is set then.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// The value as it is now; empty if there is none.
+	Value     []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Grows whenever the value is kept, or somebody is told to renew it.
+	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The asker is to fetch a new value and to keep it, or else to drop it, by this revision. Nobody else is told so
+	// for a while.
+	Renew         bool `protobuf:"varint,6,opt,name=renew,proto3" json:"renew,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareRequest) Reset() {
+	*x = ShareRequest{}
+	mi := &file_channel_v1_channel_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareRequest) ProtoMessage() {}
+
+func (x *ShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareRequest.ProtoReflect.Descriptor instead.
+func (*ShareRequest) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ShareRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ShareRequest) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ShareRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *ShareRequest) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *ShareRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ShareRequest) GetRenew() bool {
+	if x != nil {
+		return x.Renew
+	}
+	return false
+}
+
+// ShareResponse is one question of the plugin.
+type ShareResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the plugin's choice; the answer carries it back.
+	Id int64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Name of the value, up to 200 bytes.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Types that are valid to be assigned to Question:
+	//
+	//	*ShareResponse_Look
+	//	*ShareResponse_Keep
+	//	*ShareResponse_Drop
+	Question      isShareResponse_Question `protobuf_oneof:"question"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareResponse) Reset() {
+	*x = ShareResponse{}
+	mi := &file_channel_v1_channel_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareResponse) ProtoMessage() {}
+
+func (x *ShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareResponse.ProtoReflect.Descriptor instead.
+func (*ShareResponse) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ShareResponse) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ShareResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ShareResponse) GetQuestion() isShareResponse_Question {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *ShareResponse) GetLook() *ShareLook {
+	if x != nil {
+		if x, ok := x.Question.(*ShareResponse_Look); ok {
+			return x.Look
+		}
+	}
+	return nil
+}
+
+func (x *ShareResponse) GetKeep() *ShareKeep {
+	if x != nil {
+		if x, ok := x.Question.(*ShareResponse_Keep); ok {
+			return x.Keep
+		}
+	}
+	return nil
+}
+
+func (x *ShareResponse) GetDrop() *ShareDrop {
+	if x != nil {
+		if x, ok := x.Question.(*ShareResponse_Drop); ok {
+			return x.Drop
+		}
+	}
+	return nil
+}
+
+type isShareResponse_Question interface {
+	isShareResponse_Question()
+}
+
+type ShareResponse_Look struct {
+	Look *ShareLook `protobuf:"bytes,3,opt,name=look,proto3,oneof"`
+}
+
+type ShareResponse_Keep struct {
+	Keep *ShareKeep `protobuf:"bytes,4,opt,name=keep,proto3,oneof"`
+}
+
+type ShareResponse_Drop struct {
+	Drop *ShareDrop `protobuf:"bytes,5,opt,name=drop,proto3,oneof"`
+}
+
+func (*ShareResponse_Look) isShareResponse_Question() {}
+
+func (*ShareResponse_Keep) isShareResponse_Question() {}
+
+func (*ShareResponse_Drop) isShareResponse_Question() {}
+
+// ShareLook asks for a value. Where there is none, or what is left of its time is not more than ahead, one asker is told to
+// renew it; the others get what there is. An asker that gets neither a value nor the word to renew asks again a little later.
+type ShareLook struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ahead         *durationpb.Duration   `protobuf:"bytes,1,opt,name=ahead,proto3" json:"ahead,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareLook) Reset() {
+	*x = ShareLook{}
+	mi := &file_channel_v1_channel_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareLook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareLook) ProtoMessage() {}
+
+func (x *ShareLook) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareLook.ProtoReflect.Descriptor instead.
+func (*ShareLook) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ShareLook) GetAhead() *durationpb.Duration {
+	if x != nil {
+		return x.Ahead
+	}
+	return nil
+}
+
+// ShareKeep is a new value from who was told to renew it. It is passed over if somebody else has been told so since; the
+// answer carries the value that is kept.
+type ShareKeep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 16 KiB.
+	Value []byte `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Up to 31 days ahead.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	Revision      int64                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareKeep) Reset() {
+	*x = ShareKeep{}
+	mi := &file_channel_v1_channel_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareKeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareKeep) ProtoMessage() {}
+
+func (x *ShareKeep) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareKeep.ProtoReflect.Descriptor instead.
+func (*ShareKeep) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ShareKeep) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *ShareKeep) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *ShareKeep) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// ShareDrop says that a value is not good any more, or that it could not be renewed: the next asker is told to renew it.
+// It is passed over if the revision is not the current one.
+type ShareDrop struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShareDrop) Reset() {
+	*x = ShareDrop{}
+	mi := &file_channel_v1_channel_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShareDrop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShareDrop) ProtoMessage() {}
+
+func (x *ShareDrop) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShareDrop.ProtoReflect.Descriptor instead.
+func (*ShareDrop) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ShareDrop) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 type HealthRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2692,7 +3191,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_channel_v1_channel_proto_msgTypes[34]
+	mi := &file_channel_v1_channel_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2704,7 +3203,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[34]
+	mi := &file_channel_v1_channel_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2717,7 +3216,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{34}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{40}
 }
 
 type HealthResponse struct {
@@ -2731,7 +3230,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_channel_v1_channel_proto_msgTypes[35]
+	mi := &file_channel_v1_channel_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +3242,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[35]
+	mi := &file_channel_v1_channel_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2756,7 +3255,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{35}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *HealthResponse) GetState() HealthState {
@@ -2791,7 +3290,7 @@ type ConnectorHealth struct {
 
 func (x *ConnectorHealth) Reset() {
 	*x = ConnectorHealth{}
-	mi := &file_channel_v1_channel_proto_msgTypes[36]
+	mi := &file_channel_v1_channel_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2803,7 +3302,7 @@ func (x *ConnectorHealth) String() string {
 func (*ConnectorHealth) ProtoMessage() {}
 
 func (x *ConnectorHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[36]
+	mi := &file_channel_v1_channel_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2816,7 +3315,7 @@ func (x *ConnectorHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectorHealth.ProtoReflect.Descriptor instead.
 func (*ConnectorHealth) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{36}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ConnectorHealth) GetConnector() string {
@@ -2851,7 +3350,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_channel_v1_channel_proto_msgTypes[37]
+	mi := &file_channel_v1_channel_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3362,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[37]
+	mi := &file_channel_v1_channel_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +3375,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{37}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *DrainRequest) GetDeadline() *durationpb.Duration {
@@ -2903,7 +3402,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_channel_v1_channel_proto_msgTypes[38]
+	mi := &file_channel_v1_channel_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3414,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[38]
+	mi := &file_channel_v1_channel_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3427,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{38}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DrainResponse) GetInFlight() int32 {
@@ -2961,7 +3460,7 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\rconfig_schema\x18\x06 \x01(\fR\fconfigSchema\x12<\n" +
 	"\fcapabilities\x18\a \x01(\v2\x18.channel.v1.CapabilitiesR\fcapabilities\x12*\n" +
 	"\x06limits\x18\b \x01(\v2\x12.channel.v1.LimitsR\x06limits\x12%\n" +
-	"\x0einstance_nonce\x18\t \x01(\tR\rinstanceNonce\"\x98\x02\n" +
+	"\x0einstance_nonce\x18\t \x01(\tR\rinstanceNonce\"\xae\x02\n" +
 	"\fCapabilities\x12'\n" +
 	"\x0fidempotent_send\x18\x01 \x01(\bR\x0eidempotentSend\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\bR\x05query\x12\x1a\n" +
@@ -2971,7 +3470,9 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x05check\x18\x06 \x01(\bR\x05check\x12+\n" +
 	"\x11exclusive_session\x18\a \x01(\bR\x10exclusiveSession\x12\x12\n" +
 	"\x04html\x18\b \x01(\bR\x04html\x12 \n" +
-	"\vattachments\x18\t \x01(\bR\vattachments\"\xc4\x01\n" +
+	"\vattachments\x18\t \x01(\bR\vattachments\x12\x14\n" +
+	"\x05share\x18\n" +
+	" \x01(\bR\x05share\"\xc4\x01\n" +
 	"\x06Limits\x12\x1b\n" +
 	"\tmax_batch\x18\x01 \x01(\x05R\bmaxBatch\x12&\n" +
 	"\x0fmax_batch_bytes\x18\x02 \x01(\x03R\rmaxBatchBytes\x12\"\n" +
@@ -2992,11 +3493,12 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\bPathStep\x12\x14\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\x03H\x00R\x05indexB\x06\n" +
-	"\x04step\"d\n" +
+	"\x04step\"\x87\x01\n" +
 	"\x10ConfigureRequest\x12\x1c\n" +
 	"\tconnector\x18\x01 \x01(\tR\tconnector\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x16\n" +
-	"\x06config\x18\x03 \x01(\fR\x06config\"M\n" +
+	"\x06config\x18\x03 \x01(\fR\x06config\x12!\n" +
+	"\fcallback_url\x18\x04 \x01(\tR\vcallbackUrl\"M\n" +
 	"\x11ConfigureResponse\x128\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x16.channel.v1.DiagnosticR\vdiagnostics\"-\n" +
 	"\rRemoveRequest\x12\x1c\n" +
@@ -3115,7 +3617,7 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x06events\x18\x04 \x01(\v2\x12.channel.v1.EventsR\x06events\"h\n" +
 	"\x06Events\x12/\n" +
 	"\breceipts\x18\x01 \x03(\v2\x13.channel.v1.ReceiptR\breceipts\x12-\n" +
-	"\ainbound\x18\x02 \x03(\v2\x13.channel.v1.InboundR\ainbound\"\x8e\x02\n" +
+	"\ainbound\x18\x02 \x03(\v2\x13.channel.v1.InboundR\ainbound\"\xd0\x02\n" +
 	"\aReceipt\x12\x1d\n" +
 	"\n" +
 	"dedupe_key\x18\x01 \x01(\tR\tdedupeKey\x12\x1f\n" +
@@ -3126,7 +3628,9 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x06status\x18\x04 \x01(\x0e2\x19.channel.v1.ReceiptStatusR\x06status\x12'\n" +
 	"\x05error\x18\x05 \x01(\v2\x11.channel.v1.ErrorR\x05error\x12*\n" +
 	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
-	"\trecipient\x18\a \x01(\tR\trecipient\"\xb1\x02\n" +
+	"\trecipient\x18\a \x01(\tR\trecipient\x12\x1a\n" +
+	"\bsegments\x18\b \x01(\x05R\bsegments\x12$\n" +
+	"\x04cost\x18\t \x01(\v2\x10.channel.v1.CostR\x04cost\"\xb7\x03\n" +
 	"\aInbound\x12\x1d\n" +
 	"\n" +
 	"dedupe_key\x18\x01 \x01(\tR\tdedupeKey\x12\x1f\n" +
@@ -3138,16 +3642,49 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12C\n" +
 	"\n" +
 	"attributes\x18\a \x03(\v2#.channel.v1.Inbound.AttributesEntryR\n" +
-	"attributes\x1a=\n" +
+	"attributes\x12\x12\n" +
+	"\x04kind\x18\b \x01(\tR\x04kind\x12?\n" +
+	"\vattachments\x18\t \x03(\v2\x1d.channel.v1.InboundAttachmentR\vattachments\x12/\n" +
+	"\x14reply_to_provider_id\x18\n" +
+	" \x01(\tR\x11replyToProviderId\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\"\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\\\n" +
+	"\x11InboundAttachment\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
+	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\"\"\n" +
 	"\x0eReceiveRequest\x12\x10\n" +
 	"\x03ack\x18\x01 \x01(\x03R\x03ack\"w\n" +
 	"\x0fReceiveResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x03R\bsequence\x12\x1c\n" +
 	"\tconnector\x18\x02 \x01(\tR\tconnector\x12*\n" +
-	"\x06events\x18\x03 \x01(\v2\x12.channel.v1.EventsR\x06events\"\x0f\n" +
+	"\x06events\x18\x03 \x01(\v2\x12.channel.v1.EventsR\x06events\"\xb7\x01\n" +
+	"\fShareRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x129\n" +
+	"\n" +
+	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x03R\brevision\x12\x14\n" +
+	"\x05renew\x18\x06 \x01(\bR\x05renew\"\xc6\x01\n" +
+	"\rShareResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12+\n" +
+	"\x04look\x18\x03 \x01(\v2\x15.channel.v1.ShareLookH\x00R\x04look\x12+\n" +
+	"\x04keep\x18\x04 \x01(\v2\x15.channel.v1.ShareKeepH\x00R\x04keep\x12+\n" +
+	"\x04drop\x18\x05 \x01(\v2\x15.channel.v1.ShareDropH\x00R\x04dropB\n" +
+	"\n" +
+	"\bquestion\"<\n" +
+	"\tShareLook\x12/\n" +
+	"\x05ahead\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05ahead\"x\n" +
+	"\tShareKeep\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x03R\brevision\"'\n" +
+	"\tShareDrop\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\"\x0f\n" +
 	"\rHealthRequest\"\x96\x01\n" +
 	"\x0eHealthResponse\x12-\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x17.channel.v1.HealthStateR\x05state\x12\x18\n" +
@@ -3192,7 +3729,7 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x18HEALTH_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14HEALTH_STATE_SERVING\x10\x01\x12\x19\n" +
 	"\x15HEALTH_STATE_DEGRADED\x10\x02\x12\x1c\n" +
-	"\x18HEALTH_STATE_NOT_SERVING\x10\x032\xa1\x06\n" +
+	"\x18HEALTH_STATE_NOT_SERVING\x10\x032\xe3\x06\n" +
 	"\x0eChannelService\x12E\n" +
 	"\bDescribe\x12\x1b.channel.v1.DescribeRequest\x1a\x1c.channel.v1.DescribeResponse\x12W\n" +
 	"\x0eValidateConfig\x12!.channel.v1.ValidateConfigRequest\x1a\".channel.v1.ValidateConfigResponse\x12H\n" +
@@ -3202,7 +3739,8 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\aDeliver\x12\x1a.channel.v1.DeliverRequest\x1a\x1b.channel.v1.DeliverResponse0\x01\x12<\n" +
 	"\x05Query\x12\x18.channel.v1.QueryRequest\x1a\x19.channel.v1.QueryResponse\x12W\n" +
 	"\x0eHandleCallback\x12!.channel.v1.HandleCallbackRequest\x1a\".channel.v1.HandleCallbackResponse\x12F\n" +
-	"\aReceive\x12\x1a.channel.v1.ReceiveRequest\x1a\x1b.channel.v1.ReceiveResponse(\x010\x01\x12A\n" +
+	"\aReceive\x12\x1a.channel.v1.ReceiveRequest\x1a\x1b.channel.v1.ReceiveResponse(\x010\x01\x12@\n" +
+	"\x05Share\x12\x18.channel.v1.ShareRequest\x1a\x19.channel.v1.ShareResponse(\x010\x01\x12A\n" +
 	"\x06Health\x12\x19.channel.v1.HealthRequest\x1a\x1a.channel.v1.HealthResponse0\x01\x12>\n" +
 	"\x05Drain\x12\x18.channel.v1.DrainRequest\x1a\x19.channel.v1.DrainResponse0\x01B9Z7github.com/pigeonry/pigeonry/proto/channel/v1;channelv1b\x06proto3"
 
@@ -3219,7 +3757,7 @@ func file_channel_v1_channel_proto_rawDescGZIP() []byte {
 }
 
 var file_channel_v1_channel_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_channel_v1_channel_proto_goTypes = []any{
 	(Severity)(0),                  // 0: channel.v1.Severity
 	(Outcome)(0),                   // 1: channel.v1.Outcome
@@ -3258,18 +3796,24 @@ var file_channel_v1_channel_proto_goTypes = []any{
 	(*Events)(nil),                 // 34: channel.v1.Events
 	(*Receipt)(nil),                // 35: channel.v1.Receipt
 	(*Inbound)(nil),                // 36: channel.v1.Inbound
-	(*ReceiveRequest)(nil),         // 37: channel.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),        // 38: channel.v1.ReceiveResponse
-	(*HealthRequest)(nil),          // 39: channel.v1.HealthRequest
-	(*HealthResponse)(nil),         // 40: channel.v1.HealthResponse
-	(*ConnectorHealth)(nil),        // 41: channel.v1.ConnectorHealth
-	(*DrainRequest)(nil),           // 42: channel.v1.DrainRequest
-	(*DrainResponse)(nil),          // 43: channel.v1.DrainResponse
-	nil,                            // 44: channel.v1.Content.AttributesEntry
-	nil,                            // 45: channel.v1.TemplateRef.ParametersEntry
-	nil,                            // 46: channel.v1.Inbound.AttributesEntry
-	(*durationpb.Duration)(nil),    // 47: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 48: google.protobuf.Timestamp
+	(*InboundAttachment)(nil),      // 37: channel.v1.InboundAttachment
+	(*ReceiveRequest)(nil),         // 38: channel.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),        // 39: channel.v1.ReceiveResponse
+	(*ShareRequest)(nil),           // 40: channel.v1.ShareRequest
+	(*ShareResponse)(nil),          // 41: channel.v1.ShareResponse
+	(*ShareLook)(nil),              // 42: channel.v1.ShareLook
+	(*ShareKeep)(nil),              // 43: channel.v1.ShareKeep
+	(*ShareDrop)(nil),              // 44: channel.v1.ShareDrop
+	(*HealthRequest)(nil),          // 45: channel.v1.HealthRequest
+	(*HealthResponse)(nil),         // 46: channel.v1.HealthResponse
+	(*ConnectorHealth)(nil),        // 47: channel.v1.ConnectorHealth
+	(*DrainRequest)(nil),           // 48: channel.v1.DrainRequest
+	(*DrainResponse)(nil),          // 49: channel.v1.DrainResponse
+	nil,                            // 50: channel.v1.Content.AttributesEntry
+	nil,                            // 51: channel.v1.TemplateRef.ParametersEntry
+	nil,                            // 52: channel.v1.Inbound.AttributesEntry
+	(*durationpb.Duration)(nil),    // 53: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 54: google.protobuf.Timestamp
 }
 var file_channel_v1_channel_proto_depIdxs = []int32{
 	7,  // 0: channel.v1.DescribeResponse.capabilities:type_name -> channel.v1.Capabilities
@@ -3279,23 +3823,23 @@ var file_channel_v1_channel_proto_depIdxs = []int32{
 	12, // 4: channel.v1.Diagnostic.path:type_name -> channel.v1.PathStep
 	11, // 5: channel.v1.ConfigureResponse.diagnostics:type_name -> channel.v1.Diagnostic
 	27, // 6: channel.v1.CheckResponse.error:type_name -> channel.v1.Error
-	47, // 7: channel.v1.CheckResponse.latency:type_name -> google.protobuf.Duration
+	53, // 7: channel.v1.CheckResponse.latency:type_name -> google.protobuf.Duration
 	20, // 8: channel.v1.DeliverRequest.items:type_name -> channel.v1.Item
 	21, // 9: channel.v1.Item.content:type_name -> channel.v1.Content
-	48, // 10: channel.v1.Item.not_after:type_name -> google.protobuf.Timestamp
+	54, // 10: channel.v1.Item.not_after:type_name -> google.protobuf.Timestamp
 	22, // 11: channel.v1.Content.attachments:type_name -> channel.v1.Attachment
 	23, // 12: channel.v1.Content.template:type_name -> channel.v1.TemplateRef
-	44, // 13: channel.v1.Content.attributes:type_name -> channel.v1.Content.AttributesEntry
-	45, // 14: channel.v1.TemplateRef.parameters:type_name -> channel.v1.TemplateRef.ParametersEntry
+	50, // 13: channel.v1.Content.attributes:type_name -> channel.v1.Content.AttributesEntry
+	51, // 14: channel.v1.TemplateRef.parameters:type_name -> channel.v1.TemplateRef.ParametersEntry
 	25, // 15: channel.v1.DeliverResponse.results:type_name -> channel.v1.Result
 	1,  // 16: channel.v1.Result.outcome:type_name -> channel.v1.Outcome
 	27, // 17: channel.v1.Result.error:type_name -> channel.v1.Error
-	47, // 18: channel.v1.Result.retry_after:type_name -> google.protobuf.Duration
+	53, // 18: channel.v1.Result.retry_after:type_name -> google.protobuf.Duration
 	26, // 19: channel.v1.Result.cost:type_name -> channel.v1.Cost
-	47, // 20: channel.v1.Result.latency:type_name -> google.protobuf.Duration
+	53, // 20: channel.v1.Result.latency:type_name -> google.protobuf.Duration
 	2,  // 21: channel.v1.Error.fault:type_name -> channel.v1.Fault
 	29, // 22: channel.v1.QueryRequest.items:type_name -> channel.v1.QueryItem
-	48, // 23: channel.v1.QueryItem.sent_at:type_name -> google.protobuf.Timestamp
+	54, // 23: channel.v1.QueryItem.sent_at:type_name -> google.protobuf.Timestamp
 	25, // 24: channel.v1.QueryResponse.results:type_name -> channel.v1.Result
 	32, // 25: channel.v1.HandleCallbackRequest.headers:type_name -> channel.v1.Header
 	32, // 26: channel.v1.HandleCallbackResponse.headers:type_name -> channel.v1.Header
@@ -3304,41 +3848,51 @@ var file_channel_v1_channel_proto_depIdxs = []int32{
 	36, // 29: channel.v1.Events.inbound:type_name -> channel.v1.Inbound
 	3,  // 30: channel.v1.Receipt.status:type_name -> channel.v1.ReceiptStatus
 	27, // 31: channel.v1.Receipt.error:type_name -> channel.v1.Error
-	48, // 32: channel.v1.Receipt.at:type_name -> google.protobuf.Timestamp
-	48, // 33: channel.v1.Inbound.at:type_name -> google.protobuf.Timestamp
-	46, // 34: channel.v1.Inbound.attributes:type_name -> channel.v1.Inbound.AttributesEntry
-	34, // 35: channel.v1.ReceiveResponse.events:type_name -> channel.v1.Events
-	4,  // 36: channel.v1.HealthResponse.state:type_name -> channel.v1.HealthState
-	41, // 37: channel.v1.HealthResponse.connectors:type_name -> channel.v1.ConnectorHealth
-	4,  // 38: channel.v1.ConnectorHealth.state:type_name -> channel.v1.HealthState
-	47, // 39: channel.v1.DrainRequest.deadline:type_name -> google.protobuf.Duration
-	5,  // 40: channel.v1.ChannelService.Describe:input_type -> channel.v1.DescribeRequest
-	9,  // 41: channel.v1.ChannelService.ValidateConfig:input_type -> channel.v1.ValidateConfigRequest
-	13, // 42: channel.v1.ChannelService.Configure:input_type -> channel.v1.ConfigureRequest
-	15, // 43: channel.v1.ChannelService.Remove:input_type -> channel.v1.RemoveRequest
-	17, // 44: channel.v1.ChannelService.Check:input_type -> channel.v1.CheckRequest
-	19, // 45: channel.v1.ChannelService.Deliver:input_type -> channel.v1.DeliverRequest
-	28, // 46: channel.v1.ChannelService.Query:input_type -> channel.v1.QueryRequest
-	31, // 47: channel.v1.ChannelService.HandleCallback:input_type -> channel.v1.HandleCallbackRequest
-	37, // 48: channel.v1.ChannelService.Receive:input_type -> channel.v1.ReceiveRequest
-	39, // 49: channel.v1.ChannelService.Health:input_type -> channel.v1.HealthRequest
-	42, // 50: channel.v1.ChannelService.Drain:input_type -> channel.v1.DrainRequest
-	6,  // 51: channel.v1.ChannelService.Describe:output_type -> channel.v1.DescribeResponse
-	10, // 52: channel.v1.ChannelService.ValidateConfig:output_type -> channel.v1.ValidateConfigResponse
-	14, // 53: channel.v1.ChannelService.Configure:output_type -> channel.v1.ConfigureResponse
-	16, // 54: channel.v1.ChannelService.Remove:output_type -> channel.v1.RemoveResponse
-	18, // 55: channel.v1.ChannelService.Check:output_type -> channel.v1.CheckResponse
-	24, // 56: channel.v1.ChannelService.Deliver:output_type -> channel.v1.DeliverResponse
-	30, // 57: channel.v1.ChannelService.Query:output_type -> channel.v1.QueryResponse
-	33, // 58: channel.v1.ChannelService.HandleCallback:output_type -> channel.v1.HandleCallbackResponse
-	38, // 59: channel.v1.ChannelService.Receive:output_type -> channel.v1.ReceiveResponse
-	40, // 60: channel.v1.ChannelService.Health:output_type -> channel.v1.HealthResponse
-	43, // 61: channel.v1.ChannelService.Drain:output_type -> channel.v1.DrainResponse
-	51, // [51:62] is the sub-list for method output_type
-	40, // [40:51] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	54, // 32: channel.v1.Receipt.at:type_name -> google.protobuf.Timestamp
+	26, // 33: channel.v1.Receipt.cost:type_name -> channel.v1.Cost
+	54, // 34: channel.v1.Inbound.at:type_name -> google.protobuf.Timestamp
+	52, // 35: channel.v1.Inbound.attributes:type_name -> channel.v1.Inbound.AttributesEntry
+	37, // 36: channel.v1.Inbound.attachments:type_name -> channel.v1.InboundAttachment
+	34, // 37: channel.v1.ReceiveResponse.events:type_name -> channel.v1.Events
+	54, // 38: channel.v1.ShareRequest.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 39: channel.v1.ShareResponse.look:type_name -> channel.v1.ShareLook
+	43, // 40: channel.v1.ShareResponse.keep:type_name -> channel.v1.ShareKeep
+	44, // 41: channel.v1.ShareResponse.drop:type_name -> channel.v1.ShareDrop
+	53, // 42: channel.v1.ShareLook.ahead:type_name -> google.protobuf.Duration
+	54, // 43: channel.v1.ShareKeep.expires_at:type_name -> google.protobuf.Timestamp
+	4,  // 44: channel.v1.HealthResponse.state:type_name -> channel.v1.HealthState
+	47, // 45: channel.v1.HealthResponse.connectors:type_name -> channel.v1.ConnectorHealth
+	4,  // 46: channel.v1.ConnectorHealth.state:type_name -> channel.v1.HealthState
+	53, // 47: channel.v1.DrainRequest.deadline:type_name -> google.protobuf.Duration
+	5,  // 48: channel.v1.ChannelService.Describe:input_type -> channel.v1.DescribeRequest
+	9,  // 49: channel.v1.ChannelService.ValidateConfig:input_type -> channel.v1.ValidateConfigRequest
+	13, // 50: channel.v1.ChannelService.Configure:input_type -> channel.v1.ConfigureRequest
+	15, // 51: channel.v1.ChannelService.Remove:input_type -> channel.v1.RemoveRequest
+	17, // 52: channel.v1.ChannelService.Check:input_type -> channel.v1.CheckRequest
+	19, // 53: channel.v1.ChannelService.Deliver:input_type -> channel.v1.DeliverRequest
+	28, // 54: channel.v1.ChannelService.Query:input_type -> channel.v1.QueryRequest
+	31, // 55: channel.v1.ChannelService.HandleCallback:input_type -> channel.v1.HandleCallbackRequest
+	38, // 56: channel.v1.ChannelService.Receive:input_type -> channel.v1.ReceiveRequest
+	40, // 57: channel.v1.ChannelService.Share:input_type -> channel.v1.ShareRequest
+	45, // 58: channel.v1.ChannelService.Health:input_type -> channel.v1.HealthRequest
+	48, // 59: channel.v1.ChannelService.Drain:input_type -> channel.v1.DrainRequest
+	6,  // 60: channel.v1.ChannelService.Describe:output_type -> channel.v1.DescribeResponse
+	10, // 61: channel.v1.ChannelService.ValidateConfig:output_type -> channel.v1.ValidateConfigResponse
+	14, // 62: channel.v1.ChannelService.Configure:output_type -> channel.v1.ConfigureResponse
+	16, // 63: channel.v1.ChannelService.Remove:output_type -> channel.v1.RemoveResponse
+	18, // 64: channel.v1.ChannelService.Check:output_type -> channel.v1.CheckResponse
+	24, // 65: channel.v1.ChannelService.Deliver:output_type -> channel.v1.DeliverResponse
+	30, // 66: channel.v1.ChannelService.Query:output_type -> channel.v1.QueryResponse
+	33, // 67: channel.v1.ChannelService.HandleCallback:output_type -> channel.v1.HandleCallbackResponse
+	39, // 68: channel.v1.ChannelService.Receive:output_type -> channel.v1.ReceiveResponse
+	41, // 69: channel.v1.ChannelService.Share:output_type -> channel.v1.ShareResponse
+	46, // 70: channel.v1.ChannelService.Health:output_type -> channel.v1.HealthResponse
+	49, // 71: channel.v1.ChannelService.Drain:output_type -> channel.v1.DrainResponse
+	60, // [60:72] is the sub-list for method output_type
+	48, // [48:60] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_channel_v1_channel_proto_init() }
@@ -3354,13 +3908,18 @@ func file_channel_v1_channel_proto_init() {
 		(*Attachment_Data)(nil),
 		(*Attachment_Url)(nil),
 	}
+	file_channel_v1_channel_proto_msgTypes[36].OneofWrappers = []any{
+		(*ShareResponse_Look)(nil),
+		(*ShareResponse_Keep)(nil),
+		(*ShareResponse_Drop)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_channel_v1_channel_proto_rawDesc), len(file_channel_v1_channel_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   42,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

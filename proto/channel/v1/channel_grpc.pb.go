@@ -35,6 +35,7 @@ const (
 	ChannelService_Query_FullMethodName          = "/channel.v1.ChannelService/Query"
 	ChannelService_HandleCallback_FullMethodName = "/channel.v1.ChannelService/HandleCallback"
 	ChannelService_Receive_FullMethodName        = "/channel.v1.ChannelService/Receive"
+	ChannelService_Share_FullMethodName          = "/channel.v1.ChannelService/Share"
 	ChannelService_Health_FullMethodName         = "/channel.v1.ChannelService/Health"
 	ChannelService_Drain_FullMethodName          = "/channel.v1.ChannelService/Drain"
 )
@@ -68,6 +69,10 @@ type ChannelServiceClient interface {
 	// (an SMPP bind, a long poll). The gateway stores a batch, then acknowledges it by its sequence
 	// number; only then may the plugin acknowledge it to the provider.
 	Receive(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReceiveRequest, ReceiveResponse], error)
+	// Share lets a plugin keep small values that all gateways and all versions of it see, such as the access token of a
+	// provider that gives out one at a time. The gateway opens the stream before it configures a connector, and answers
+	// what the plugin asks. A value is opaque to the gateway and kept as it is: seal it with what it was fetched with.
+	Share(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ShareRequest, ShareResponse], error)
 	// Health streams the state of the process and of every connector: at once, and at each change.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HealthResponse], error)
 	// Drain stops taking items, finishes those in flight and reports progress until none is left.
@@ -184,9 +189,22 @@ func (c *channelServiceClient) Receive(ctx context.Context, opts ...grpc.CallOpt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChannelService_ReceiveClient = grpc.BidiStreamingClient[ReceiveRequest, ReceiveResponse]
 
+func (c *channelServiceClient) Share(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ShareRequest, ShareResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ChannelService_ServiceDesc.Streams[2], ChannelService_Share_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ShareRequest, ShareResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChannelService_ShareClient = grpc.BidiStreamingClient[ShareRequest, ShareResponse]
+
 func (c *channelServiceClient) Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HealthResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ChannelService_ServiceDesc.Streams[2], ChannelService_Health_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ChannelService_ServiceDesc.Streams[3], ChannelService_Health_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +223,7 @@ type ChannelService_HealthClient = grpc.ServerStreamingClient[HealthResponse]
 
 func (c *channelServiceClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ChannelService_ServiceDesc.Streams[3], ChannelService_Drain_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ChannelService_ServiceDesc.Streams[4], ChannelService_Drain_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -251,6 +269,10 @@ type ChannelServiceServer interface {
 	// (an SMPP bind, a long poll). The gateway stores a batch, then acknowledges it by its sequence
 	// number; only then may the plugin acknowledge it to the provider.
 	Receive(grpc.BidiStreamingServer[ReceiveRequest, ReceiveResponse]) error
+	// Share lets a plugin keep small values that all gateways and all versions of it see, such as the access token of a
+	// provider that gives out one at a time. The gateway opens the stream before it configures a connector, and answers
+	// what the plugin asks. A value is opaque to the gateway and kept as it is: seal it with what it was fetched with.
+	Share(grpc.BidiStreamingServer[ShareRequest, ShareResponse]) error
 	// Health streams the state of the process and of every connector: at once, and at each change.
 	Health(*HealthRequest, grpc.ServerStreamingServer[HealthResponse]) error
 	// Drain stops taking items, finishes those in flight and reports progress until none is left.
@@ -291,6 +313,9 @@ func (UnimplementedChannelServiceServer) HandleCallback(context.Context, *Handle
 }
 func (UnimplementedChannelServiceServer) Receive(grpc.BidiStreamingServer[ReceiveRequest, ReceiveResponse]) error {
 	return status.Error(codes.Unimplemented, "method Receive not implemented")
+}
+func (UnimplementedChannelServiceServer) Share(grpc.BidiStreamingServer[ShareRequest, ShareResponse]) error {
+	return status.Error(codes.Unimplemented, "method Share not implemented")
 }
 func (UnimplementedChannelServiceServer) Health(*HealthRequest, grpc.ServerStreamingServer[HealthResponse]) error {
 	return status.Error(codes.Unimplemented, "method Health not implemented")
@@ -463,6 +488,13 @@ func _ChannelService_Receive_Handler(srv interface{}, stream grpc.ServerStream) 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ChannelService_ReceiveServer = grpc.BidiStreamingServer[ReceiveRequest, ReceiveResponse]
 
+func _ChannelService_Share_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ChannelServiceServer).Share(&grpc.GenericServerStream[ShareRequest, ShareResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ChannelService_ShareServer = grpc.BidiStreamingServer[ShareRequest, ShareResponse]
+
 func _ChannelService_Health_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(HealthRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -530,6 +562,12 @@ var ChannelService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Receive",
 			Handler:       _ChannelService_Receive_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Share",
+			Handler:       _ChannelService_Share_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},
