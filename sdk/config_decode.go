@@ -129,13 +129,23 @@ func (d *decoder) field(f *field, v any, dst reflect.Value, path []*channelv1.Pa
 	if len(d.diagnostics) > before {
 		return
 	}
-	if f.required && dst.Kind() == reflect.String && dst.Len() == 0 {
+	if f.required && empty(dst) {
 		d.report(path, fmt.Sprintf("%q must not be empty", f.name), f.doc)
 		return
 	}
 	f.eachString(dst, path, func(text string, at []*channelv1.PathStep) { d.text(f, text, at) })
 	if summary := f.outOfBounds(dst); summary != "" {
 		d.report(path, summary, f.doc)
+	}
+}
+
+// empty says whether a text, a list or a map holds nothing. A number or a boolean always holds something.
+func empty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.String, reflect.Slice, reflect.Map:
+		return v.Len() == 0
+	default:
+		return false
 	}
 }
 

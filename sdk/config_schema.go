@@ -149,21 +149,18 @@ func (f *field) schema() *schema {
 		text = out.Items
 	}
 	text.Format, text.Enum = f.format, f.enum
-	if f.required && (f.shape.kind == kindString || f.shape.kind == kindSecret) {
-		one := number("1")
-		out.MinLength = &one
-	}
 	f.bounds(out)
 	return out
 }
 
-// bounds writes min and max under the keyword that fits the type. A duration has none: its bounds
-// are the decoder's alone.
+// bounds writes min and max under the keyword that fits the type; what is required is not empty. A duration has none: its
+// bounds are the decoder's alone.
 func (f *field) bounds(out *schema) {
 	var low, high **number
+	measured := true // by its length
 	switch f.shape.kind {
 	case kindInt, kindUint, kindFloat:
-		low, high = &out.Minimum, &out.Maximum
+		low, high, measured = &out.Minimum, &out.Maximum, false
 	case kindString, kindSecret:
 		low, high = &out.MinLength, &out.MaxLength
 	case kindList:
@@ -172,6 +169,10 @@ func (f *field) bounds(out *schema) {
 		low, high = &out.MinProperties, &out.MaxProperties
 	default:
 		return
+	}
+	if f.required && measured {
+		one := number("1")
+		*low = &one
 	}
 	if f.min != nil {
 		n := number(f.min.text)

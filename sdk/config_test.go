@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,42 @@ func TestConfigDecode(t *testing.T) {
 	if len(diagnostics) > 0 || minimal.Port != 25 || !minimal.Verify || minimal.Optional != nil || minimal.Proxy != nil ||
 		minimal.Timeout != 5*time.Second || minimal.TLS.Name != "mail" {
 		t.Errorf("defaults: got %+v, %v", minimal, diagnostics)
+	}
+}
+
+// What is required is not empty, be it a text, a list or a map; the schema says the same.
+func TestRequiredIsNotEmpty(t *testing.T) {
+	type config struct {
+		Text string            `cfg:"text,required"`
+		List []string          `cfg:"list,required"`
+		Map  map[string]string `cfg:"map,required"`
+		Some []string          `cfg:"some,required,min=2"`
+	}
+	gw := start(t, sdk.Plugin[config]{
+		Name: "test", Version: "1.0.0", Open: func(context.Context, config) (sdk.Sender, error) { return instant{}, nil },
+	})
+	resp, err := gw.ValidateConfig(t.Context(), &channelv1.ValidateConfigRequest{Config: []byte(`{"text": "", "list": [], "map": {}, "some": ["a"]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range resp.GetDiagnostics() {
+		got = append(got, show(d))
+	}
+	want := []string{
+		`text: "text" must not be empty`, `list: "list" must not be empty`, `map: "map" must not be empty`, "some: the number of entries must be at least 2",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	about, err := gw.Describe(t.Context(), &channelv1.DescribeRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`"minLength":1`, `"minItems":1`, `"minProperties":1`, `"minItems":2`} {
+		if !strings.Contains(string(about.GetConfigSchema()), part) {
+			t.Errorf("the schema lacks %s: %s", part, about.GetConfigSchema())
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -74,9 +75,11 @@ func (s *Server) Configure(ctx context.Context, req *channelv1.ConfigureRequest)
 			Detail:   "send the config again with a greater revision",
 		}), nil
 	}
-	if old != nil && req.GetRevision() == old.revision && bytes.Equal(req.GetConfig(), old.config) {
+	if old != nil && req.GetRevision() == old.revision && bytes.Equal(req.GetConfig(), old.config) && req.GetCallbackUrl() == old.callback {
 		return configured(), nil
 	}
+	url := req.GetCallbackUrl()
+	e.callbackURL.Store(&url)
 	p, ds := s.parse(req.GetConfig())
 	if failed(ds) {
 		return configured(ds...), nil
@@ -121,9 +124,37 @@ func (s *Server) open(ctx context.Context, req *channelv1.ConfigureRequest, p pa
 	case sender == nil:
 		return nil, errors.New("the plugin opened nothing: Open returned nil without an error")
 	}
+	if err := s.undescribed(sender); err != nil {
+		if closer, ok := sender.(io.Closer); ok {
+			_ = s.guard("Close", closer.Close) // err is the one to tell
+		}
+		return nil, err
+	}
 	c := newConnector(s, req.GetConnector(), req.GetRevision(), bytes.Clone(req.GetConfig()), sender)
-	c.health = health
+	c.health, c.callback = health, req.GetCallbackUrl()
 	return c, nil
+}
+
+// undescribed finds an optional interface that Describe did not tell of: the gateway would never use it, and nobody would know.
+func (s *Server) undescribed(sender Sender) error {
+	has, told := &channelv1.Capabilities{}, s.description.GetCapabilities()
+	addInterfaces(has, sender)
+	_, batches := sender.(BatchSender)
+	for _, c := range []struct {
+		name      string
+		has, told bool
+	}{
+		{"Querier", has.GetQuery(), told.GetQuery()},
+		{"CallbackHandler", has.GetCallback(), told.GetCallback()},
+		{"Receiver", has.GetReceive(), told.GetReceive()},
+		{"Checker", has.GetCheck(), told.GetCheck()},
+		{"BatchSender", batches, s.description.GetLimits().GetMaxInFlight() == int32(s.plugin.limits.maxInFlight(sender))},
+	} {
+		if c.has && !c.told {
+			return fmt.Errorf("the plugin opened a %T, which is a %s, and does not describe it: Plugin.Prototype must be a nil value of that type", sender, c.name)
+		}
+	}
+	return nil
 }
 
 // replace puts c in the place of old. Both may hold a session at the provider for a moment; only

@@ -145,6 +145,24 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
+// What Describe does not tell of the gateway never uses: a forgotten Prototype must not go unnoticed.
+func TestPrototypeForgotten(t *testing.T) {
+	for want, sender := range map[string]sdk.Sender{
+		"the plugin opened a *sdk_test.full, which is a Querier, and does not describe it: Plugin.Prototype must be a nil value of that type":      &full{},
+		"the plugin opened a *sdk_test.receiver, which is a Receiver, and does not describe it: Plugin.Prototype must be a nil value of that type": newReceiver(),
+	} {
+		p := plugin(sender)
+		p.Prototype = nil
+		gw := start(t, p)
+		if got := gw.tryConfigure("test/a", 1, `{}`); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got := gw.whoAnswers("test/a"); got != "retryable unknown_connector config" {
+			t.Errorf("then: %s", got)
+		}
+	}
+}
+
 // An older revision is refused, the same one with the same config is nothing new.
 func TestRevision(t *testing.T) {
 	h := newHouse()

@@ -14,6 +14,8 @@ import (
 type entry struct {
 	lock    chan struct{} // held while the id is being configured or removed; a channel obeys ctx
 	current atomic.Pointer[connector]
+	// callbackURL is where the gateway takes the provider's requests, as it said with the latest config; nil: it did not.
+	callbackURL atomic.Pointer[string]
 }
 
 func (s *Server) entry(id string) *entry {
@@ -48,6 +50,7 @@ type connector struct {
 	id       string
 	revision int64
 	config   []byte
+	callback string // URL
 	server   *Server
 	sender   Sender
 	batch    BatchSender // the sender, when it sends batches

@@ -1,6 +1,9 @@
 package sdk
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // callKey finds the call in a context.
 type callKey struct{}
@@ -35,4 +38,34 @@ func Trace(ctx context.Context) (traceparent, tracestate string) {
 		return c.message.Traceparent, c.message.Tracestate
 	}
 	return "", ""
+}
+
+// Connector returns the id of the connector that ctx was made for, "<channel>/<name>", in Open and every method that gets a
+// ctx of the SDK; empty in any other ctx.
+func Connector(ctx context.Context) string {
+	if c := callFrom(ctx); c != nil {
+		return c.connector
+	}
+	return ""
+}
+
+// Channel returns the channel of the connector that ctx was made for, such as "sms": what a plugin of several channels goes by.
+// Empty in a ctx that is none of the SDK's.
+func Channel(ctx context.Context) string {
+	channel, _, _ := strings.Cut(Connector(ctx), "/")
+	return channel
+}
+
+// CallbackURL returns the URL at which the provider reaches the connector's HandleCallback, without a slash at its end, in Open
+// and every method that gets a ctx of the SDK. Whatever path and query a plugin adds come back in CallbackRequest. Empty
+// where the gateway does not know it, or does not say; it is as public as the gateway's public_url is.
+func CallbackURL(ctx context.Context) string {
+	c := callFrom(ctx)
+	if c == nil {
+		return ""
+	}
+	if url := c.server.entry(c.connector).callbackURL.Load(); url != nil {
+		return *url
+	}
+	return ""
 }

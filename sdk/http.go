@@ -2,15 +2,20 @@ package sdk
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 const (
@@ -37,9 +42,11 @@ func newHTTPTransport() *http.Transport {
 //	3xx, other 4xx                          rejected
 //	other 5xx                               uncertain
 //	no connection                           retryable: surely not sent
+//	a request that cannot be made           rejected: the message's or the config's fault
 //	anything after that, such as a timeout  uncertain
 //
-// Give req the ctx of Send. The secrets, beside those of the config, are cut out of error texts.
+// Give req the ctx of Send. The secrets, beside those of the config and of the Authorization header, are cut out of error
+// texts.
 func DoHTTP(req *http.Request, secrets ...Secret) (Receipt, error) {
 	return DoHTTPFunc(req, func(*http.Response, []byte) (Receipt, error) { return Receipt{}, nil }, secrets...)
 }
@@ -69,7 +76,10 @@ func DoHTTPAnswer(req *http.Request, read func(*http.Response, []byte) (Receipt,
 // DoHTTPOver is DoHTTPAnswer over a transport of the plugin's own, such as one that trusts other authorities or calls no
 // private addresses.
 func DoHTTPOver(transport http.RoundTripper, req *http.Request, read func(*http.Response, []byte) (Receipt, error), secrets ...Secret) (Receipt, error) {
-	clean := cleaner(secrets)
+	clean := cleaner(append(credentials(req), secrets...))
+	if err := impossible(req); err != nil {
+		return Receipt{}, cleanError(clean, err)
+	}
 	var progress httpProgress
 	resp, err := transport.RoundTrip(progress.follow(req))
 	if err != nil {
@@ -90,6 +100,61 @@ func DoHTTPOver(transport http.RoundTripper, req *http.Request, read func(*http.
 	}
 	r, err := read(resp, body)
 	return r, cleanError(clean, err)
+}
+
+// impossible says why a request cannot be made at all: to try it again later would be in vain.
+func impossible(req *http.Request) error {
+	fail := func(f Fault, format string, args ...any) error {
+		return Permanent(fmt.Errorf("the request cannot be made: "+format, args...), Code(CodeBadRequest), Blame(f))
+	}
+	switch {
+	case req.URL == nil || req.URL.Host == "":
+		return fail(FaultConfig, "its URL has no host")
+	case req.URL.Scheme != "http" && req.URL.Scheme != "https":
+		return fail(FaultConfig, "the scheme of its URL is %q: want http or https", req.URL.Scheme)
+	case req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method): // names of headers and of methods are alike
+		return fail(FaultConfig, "its method is %q", req.Method)
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		switch bad := slices.ContainsFunc(req.Header[name], func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }); {
+		case !httpguts.ValidHeaderFieldName(name):
+			return fail(FaultConfig, "a header has the name %q", name)
+		case bad && isCredential(name):
+			return fail(FaultConfig, "the header %s holds a line break or another control character", name)
+		case bad:
+			return fail(FaultMessage, "the header %s holds a line break or another control character", name)
+		}
+	}
+	return nil
+}
+
+// isCredential says whether the value of a header comes from the config, as far as its name tells.
+func isCredential(name string) bool {
+	name = strings.ToLower(name)
+	return name != "idempotency-key" && slices.ContainsFunc([]string{"auth", "key", "secret", "token"}, func(word string) bool {
+		return strings.Contains(name, word)
+	})
+}
+
+// credentials are what a request logs in with. An answer may quote them in a form that no secret of the config has.
+func credentials(req *http.Request) []Secret {
+	var out []Secret
+	if req.URL != nil && req.URL.User != nil {
+		password, _ := req.URL.User.Password()
+		pair := req.URL.User.Username() + ":" + password
+		out = append(out, Secret(password), Secret(base64.StdEncoding.EncodeToString([]byte(pair))))
+	}
+	if _, password, ok := req.BasicAuth(); ok {
+		out = append(out, Secret(password))
+	}
+	for _, name := range []string{"Authorization", "Proxy-Authorization"} {
+		value := req.Header.Get(name)
+		if _, credential, ok := strings.Cut(value, " "); ok {
+			value = credential
+		}
+		out = append(out, Secret(value))
+	}
+	return out
 }
 
 // httpProgress is how far a request has come.

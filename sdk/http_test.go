@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,6 +103,66 @@ func TestDoHTTPNetwork(t *testing.T) {
 	defer cut.Close()
 	if got, _ := do(t.Context(), t, cut.URL); got != "uncertain uncertain " {
 		t.Errorf("hung up: %s", got)
+	}
+}
+
+// A request that cannot be made is not taken for a provider that cannot be reached: it would be tried for ever.
+func TestDoHTTPImpossible(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the request was sent") }))
+	defer s.Close()
+	for name, c := range map[string]struct {
+		change func(*http.Request)
+		want   string
+	}{
+		"a line break in a header": {func(r *http.Request) { r.Header.Set("X-Text", "a\nb") }, "rejected invalid_request message"},
+		"in the idempotency key":   {func(r *http.Request) { r.Header.Set("Idempotency-Key", "a\nb") }, "rejected invalid_request message"},
+		"in the token":             {func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret\n") }, "rejected invalid_request config"},
+		"a name that is none":      {func(r *http.Request) { r.Header["X Text"] = []string{"a"} }, "rejected invalid_request config"},
+		"another scheme":           {func(r *http.Request) { r.URL.Scheme = "ftp" }, "rejected invalid_request config"},
+		"no host":                  {func(r *http.Request) { r.URL.Host = "" }, "rejected invalid_request config"},
+		"a method that is none":    {func(r *http.Request) { r.Method = "PO ST" }, "rejected invalid_request config"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(req)
+		_, err = sdk.DoHTTP(req)
+		e, _ := errors.AsType[*sdk.DeliveryError](err)
+		if e == nil {
+			t.Errorf("%s: got %v", name, err)
+			continue
+		}
+		fault := map[sdk.Fault]string{sdk.FaultConfig: "config", sdk.FaultMessage: "message"}[e.Fault]
+		if got := e.Outcome.String() + " " + e.Code + " " + fault; got != c.want || strings.Contains(e.Error(), "s3cret") {
+			t.Errorf("%s: got %s (%v), want %s", name, got, err, c.want)
+		}
+	}
+}
+
+// What a request logs in with is cut out, also in the form in which basic authentication sends it.
+func TestDoHTTPCredentials(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		http.Error(w, user+" "+password+" "+r.Header.Get("Authorization"), http.StatusForbidden)
+	}))
+	defer s.Close()
+	for name, login := range map[string]struct {
+		change func(*http.Request)
+		want   string
+	}{
+		"header": {func(r *http.Request) { r.SetBasicAuth("shop", "hunter2") }, "shop [redacted] Basic [redacted]"},
+		"URL":    {func(r *http.Request) { r.URL.User = url.UserPassword("shop", "hunter2") }, "shop [redacted] Basic [redacted]"},
+		"bearer": {func(r *http.Request) { r.Header.Set("Authorization", "Bearer hunter2") }, "Bearer [redacted]"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		login.change(req)
+		if _, err = sdk.DoHTTP(req); err == nil || err.Error() != "provider answered 403 Forbidden: "+login.want {
+			t.Errorf("%s: got %v, want %q", name, err, login.want)
+		}
 	}
 }
 

@@ -77,6 +77,8 @@ const (
 	CodeAuthFailed    = "auth_failed"       // DoHTTP: the provider refused the credentials
 	CodeHTTPStatus    = "http_status"       // DoHTTP: any other refusal
 	CodeConnectFailed = "connect_failed"    // DoHTTP: no connection was made; not sent
+	CodeBadRequest    = "invalid_request"   // DoHTTP: the request cannot be made; not sent
+	CodeNoToken       = "no_token"          // TokenSource: no access token could be had; not sent
 )
 
 // DeliveryError is an error with an outcome. Permanent, Retryable, Throttled and Uncertain make

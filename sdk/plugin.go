@@ -69,7 +69,7 @@ type Sender interface {
 // Receipt is what Send returns when the provider took the message. All of it is optional.
 type Receipt struct {
 	// ProviderIDs are the provider's ids of the message, one per part, in order. Later receipts
-	// carry them.
+	// carry them; see DeliveryReceipt.ProviderID for a provider that has one for several messages.
 	ProviderIDs []string
 	// Segments is what the provider bills, e.g. SMS segments.
 	Segments int
@@ -130,14 +130,16 @@ type QueryResult struct {
 type CallbackHandler interface {
 	// HandleCallback returns the answer to the provider and the events it brought. The gateway
 	// stores the events before it sends the answer. Answer a bad signature with status 401 and no
-	// events; an error makes the gateway answer 500, so that the provider calls again.
+	// events. It has 20 seconds. An error, and events that cannot be stored, make the gateway answer
+	// 503 with Retry-After, so that the provider calls again.
 	HandleCallback(ctx context.Context, r *CallbackRequest) (*CallbackResponse, Events, error)
 }
 
 // Receiver brings receipts and inbound messages over the plugin's own connections.
 type Receiver interface {
 	// Receive runs until ctx ends and hands on what arrives. The SDK calls it once the gateway
-	// listens, and again after a pause when it returns an error.
+	// listens, and again after a pause whenever it returns earlier, with an error or without. A
+	// connector that has nothing to receive waits for the end of ctx.
 	Receive(ctx context.Context, emit Emit) error
 }
 

@@ -136,7 +136,7 @@ func (s *Server) HandleCallback(ctx context.Context, req *channelv1.HandleCallba
 
 func callbackFromProto(req *channelv1.HandleCallbackRequest) *CallbackRequest {
 	out := &CallbackRequest{
-		Method: req.GetMethod(), Path: req.GetPath(), Query: req.GetQuery(), Body: req.GetBody(),
+		Method: req.GetMethod(), Path: cmp.Or(req.GetPath(), "/"), Query: req.GetQuery(), Body: req.GetBody(),
 		RemoteAddr: req.GetRemoteAddr(), URL: req.GetUrl(), Header: make(http.Header),
 	}
 	for _, h := range req.GetHeaders() {

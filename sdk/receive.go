@@ -107,7 +107,10 @@ func (s *Server) startReceiver(c *connector) {
 	})
 }
 
-// receiveForever calls Receive again after each error, with growing pauses.
+// errReceiveEnded: Receive runs until its ctx ends, so whoever returns earlier has lost what it received from.
+var errReceiveEnded = errors.New("Receive returned without an error before its ctx had ended")
+
+// receiveForever calls Receive again whenever it returns, with growing pauses.
 func (s *Server) receiveForever(ctx context.Context, c *connector, receiver Receiver) {
 	emit := func(ctx context.Context, events Events) error {
 		return s.inbox.emit(ctx, c.id, protoEvents(events, s.redact.clean))
@@ -116,8 +119,11 @@ func (s *Server) receiveForever(ctx context.Context, c *connector, receiver Rece
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.guard("Receive", func() error { return receiver.Receive(ctx, emit) })
-		if ctx.Err() != nil || err == nil {
+		if ctx.Err() != nil {
 			return
+		}
+		if err == nil {
+			err = errReceiveEnded
 		}
 		text := s.redact.clean(err.Error())
 		s.log.Warn("receive", "connector", c.id, "error", text)

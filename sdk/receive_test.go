@@ -199,6 +199,18 @@ func TestReceiveFails(t *testing.T) {
 	health.await("test/a SERVING ")
 }
 
+// A Receive that returns too early is run again, too, whatever it returns.
+func TestReceiveReturns(t *testing.T) {
+	gw, r := receiving(t)
+	gw.listen(t.Context())
+	<-r.runs
+	health := gw.health()
+	r.fail <- nil
+	health.await("test/a DEGRADED receiving failed: Receive returned without an error before its ctx had ended")
+	<-r.runs
+	health.await("test/a SERVING ")
+}
+
 // Events get a key by which the gateway knows repeats, even where the author gives none.
 func TestDedupeKeys(t *testing.T) {
 	gw, r := receiving(t)
@@ -225,6 +237,8 @@ func TestDedupeKeys(t *testing.T) {
 			{DedupeKey: "own", ProviderID: "p"},
 			{ProviderID: "p", Status: sdk.Delivered},
 			{ProviderID: "p", Status: sdk.Read},
+			{ProviderID: "p", Status: sdk.Delivered, Recipient: "+861"},
+			{ProviderID: "p", Status: sdk.Delivered, Recipient: "+862"},
 		},
 		Inbound: []sdk.Inbound{{ProviderID: "in1"}, {From: "a", Text: "hi", At: at}, {From: "a", Text: "ho", At: at}},
 	}
@@ -239,8 +253,30 @@ func TestDedupeKeys(t *testing.T) {
 		}
 		seen[k] = true
 	}
-	if first[0] != "own" || first[3] != "in1" {
+	if first[0] != "own" || first[5] != "in1" {
 		t.Errorf("the author's own keys: %v", first)
+	}
+}
+
+// Nobody can tell a text that is sent a second time from one that the provider repeats, where it gives neither an id
+// nor a time. Stored twice is better than lost.
+func TestInboundWithoutIDAndTime(t *testing.T) {
+	gw, r := receiving(t)
+	l := gw.listen(t.Context())
+	seen := make(map[string]bool)
+	for range 2 {
+		r.events <- sdk.Events{Inbound: []sdk.Inbound{{From: "+861", To: "1069", Text: "1"}}}
+		resp, err := l.stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.ack(resp.GetSequence())
+		<-r.stored
+		in := resp.GetEvents().GetInbound()[0]
+		if in.GetDedupeKey() == "" || seen[in.GetDedupeKey()] {
+			t.Errorf("the second %q has the key of the first, or none: %q", in.GetText(), in.GetDedupeKey())
+		}
+		seen[in.GetDedupeKey()] = true
 	}
 }
 

@@ -17,6 +17,10 @@ type Secret string
 // Reveal returns the value, for the one place that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
+// Forms lists how the value may turn up in a text: as it is, as JSON, Go, a URL and base64 write it, and each line of it.
+// It is for tests that search logs and errors; each form is as secret as the value.
+func (s Secret) Forms() []string { return forms(string(s)) }
+
 // String returns "[redacted]", or nothing for an empty secret.
 func (s Secret) String() string {
 	if s == "" {

@@ -36,10 +36,11 @@ func protoReceipt(r *DeliveryReceipt, clean func(string) string) *channelv1.Rece
 		Status:     channelv1.ReceiptStatus(r.Status),
 		At:         timestamp(r.At),
 		Recipient:  valid(r.Recipient),
+		Segments:   int32(r.Segments),
+		Cost:       protoCost(r.Cost),
 	}
 	if out.GetDedupeKey() == "" {
-		// A message is delivered once: the same status of the same message is the same event.
-		out.DedupeKey = fmt.Sprintf("%s/%d", cmp.Or(out.GetProviderId(), out.GetAttemptId()), r.Status)
+		out.DedupeKey = receiptKey(out)
 	}
 	if r.Err != nil {
 		e := classify(r.Err)
@@ -51,26 +52,51 @@ func protoReceipt(r *DeliveryReceipt, clean func(string) string) *channelv1.Rece
 	return out
 }
 
+// receiptKey tells receipts apart. A message is delivered once: the same status of the same message is the same event.
+// Some providers have one id for all recipients of a request.
+func receiptKey(r *channelv1.Receipt) string {
+	id := cmp.Or(r.GetProviderId(), r.GetAttemptId())
+	if r.GetRecipient() != "" {
+		id += "/" + r.GetRecipient()
+	}
+	return fmt.Sprintf("%s/%d", id, r.GetStatus())
+}
+
 func protoInbound(in *Inbound) *channelv1.Inbound {
+	at := in.At
+	if at.IsZero() {
+		at = time.Now()
+	}
 	out := &channelv1.Inbound{
-		DedupeKey:  valid(in.DedupeKey),
-		ProviderId: valid(in.ProviderID),
-		From:       valid(in.From),
-		To:         valid(in.To),
-		Text:       valid(in.Text),
-		At:         timestamp(in.At),
-		Attributes: validMap(in.Attributes),
+		DedupeKey:         valid(in.DedupeKey),
+		ProviderId:        valid(in.ProviderID),
+		From:              valid(in.From),
+		To:                valid(in.To),
+		Text:              valid(in.Text),
+		At:                timestamppb.New(at),
+		Attributes:        validMap(in.Attributes),
+		Kind:              valid(in.Kind),
+		ReplyToProviderId: valid(in.ReplyToProviderID),
+	}
+	for _, a := range in.Attachments {
+		out.Attachments = append(out.Attachments, &channelv1.InboundAttachment{
+			Name: valid(a.Name), ContentType: valid(a.ContentType), Url: valid(a.URL),
+		})
 	}
 	if out.GetDedupeKey() == "" {
-		out.DedupeKey = cmp.Or(out.GetProviderId(), contentKey(in))
+		out.DedupeKey = cmp.Or(out.GetProviderId(), contentKey(in, at))
 	}
 	return out
 }
 
-// contentKey tells inbound messages without an id apart. The same text from the same sender at the
-// same moment is the same message.
-func contentKey(in *Inbound) string {
-	parts := []string{in.From, in.To, in.Text, in.At.UTC().Format(time.RFC3339Nano)}
+// contentKey tells inbound messages without an id apart. The same text from the same sender at the same moment is the
+// same message. Where the provider gives no time either it is that of the arrival, so that a repeat is stored twice:
+// to take "1" today for the "1" of last week would lose it.
+func contentKey(in *Inbound, at time.Time) string {
+	parts := []string{in.From, in.To, in.Text, at.UTC().Format(time.RFC3339Nano)}
+	for _, a := range in.Attachments {
+		parts = append(parts, a.Name, a.URL)
+	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }

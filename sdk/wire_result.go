@@ -14,9 +14,15 @@ const maxErrorText = 1000
 func setReceipt(res *channelv1.Result, r Receipt) {
 	res.ProviderIds = validAll(r.ProviderIDs)
 	res.Segments = int32(r.Segments)
-	if r.Cost != (Cost{}) {
-		res.Cost = &channelv1.Cost{Amount: valid(r.Cost.Amount), Currency: valid(r.Cost.Currency)}
+	res.Cost = protoCost(r.Cost)
+}
+
+// protoCost is nil where nothing is known.
+func protoCost(c Cost) *channelv1.Cost {
+	if c == (Cost{}) {
+		return nil
 	}
+	return &channelv1.Cost{Amount: valid(c.Amount), Currency: valid(c.Currency)}
 }
 
 // protoError is e for the wire, clean of secrets. text is the text of the error that e was found in.
