@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
+	"github.com/pigeonry/pigeonry/sdk"
 )
 
 // orphanTimeout is how long a plugin may outlive its gateway.
@@ -218,11 +220,28 @@ func secrets(ctx context.Context, s *Subject) error {
 	sess.close() // whatever was still on its way out is read now
 	printed := s.output.all()
 	for _, secret := range all {
-		if line := lineWith(printed, secret); line != "" {
-			return fmt.Errorf("a secret of the config is in the output: %q", strings.ReplaceAll(line, secret, "<the secret>"))
+		for _, form := range disclosing(secret) {
+			if line := lineWith(printed, form); line != "" {
+				return fmt.Errorf("a secret of the config is in the output, as it is or as JSON, a URL or base64 write it: %q",
+					strings.ReplaceAll(line, form, "<the secret>"))
+			}
 		}
 	}
 	return nil
+}
+
+// shortestForm is the length from which a form of a secret says more than an ordinary word would.
+const shortestForm = 4
+
+// disclosing lists the forms of a secret that must not show up. The lines around a key are no secret.
+func disclosing(secret string) []string {
+	forms := []string{secret}
+	for _, form := range sdk.Secret(secret).Forms() {
+		if len(form) >= shortestForm && !strings.HasPrefix(form, "-----") && !slices.Contains(forms, form) {
+			forms = append(forms, form)
+		}
+	}
+	return forms
 }
 
 func lineWith(text, secret string) string {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,8 +83,31 @@ func (d *delivery) rest() error {
 // of returns the result of an item, or nil.
 func (d *delivery) of(item *channelv1.Item) *channelv1.Result { return d.results[item.GetAttemptId()] }
 
-// send delivers items and wants a result for each.
+// room is how many of n items the plugin takes at once: the gateway keeps to its limits, and so does the kit.
+func (sess *session) room(n int) int {
+	l := sess.about.GetLimits()
+	for _, limit := range []int32{l.GetMaxBatch(), l.GetMaxInFlight()} {
+		if limit > 0 {
+			n = min(n, int(limit))
+		}
+	}
+	return max(n, 1)
+}
+
+// send delivers items, as many at once as there is room for, and wants a result for each.
 func (sess *session) send(ctx context.Context, items ...*channelv1.Item) (*delivery, error) {
+	all := &delivery{items: items, results: make(map[string]*channelv1.Result), sess: sess}
+	for part := range slices.Chunk(items, sess.room(len(items))) {
+		d, err := sess.sendAtOnce(ctx, part...)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all.results, d.results)
+	}
+	return all, nil
+}
+
+func (sess *session) sendAtOnce(ctx context.Context, items ...*channelv1.Item) (*delivery, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	d, err := sess.deliver(ctx, items...)
@@ -122,19 +147,32 @@ func want(r *channelv1.Result, outcome channelv1.Outcome) error {
 	return nil
 }
 
-// retryable delivers items and wants each back as surely not sent.
+// retryableTries is how often a batch may come back while messages reach the provider: those that an earlier case has
+// begun may arrive late.
+const retryableTries = 3
+
+// retryable delivers items and wants each back as surely not sent, and none of them at the provider.
 func (sess *session) retryable(ctx context.Context, why string, n int) error {
-	items := sess.items(n)
-	d, err := sess.send(ctx, items...)
-	if err != nil {
-		return fmt.Errorf("%s: %w", why, err)
-	}
-	for _, item := range items {
-		if err := want(d.of(item), channelv1.Outcome_OUTCOME_RETRYABLE); err != nil {
+	for try := 1; ; try++ {
+		before := sess.subject.sent()
+		items := sess.items(n)
+		d, err := sess.send(ctx, items...)
+		if err != nil {
 			return fmt.Errorf("%s: %w", why, err)
 		}
+		for _, item := range items {
+			if err := want(d.of(item), channelv1.Outcome_OUTCOME_RETRYABLE); err != nil {
+				return fmt.Errorf("%s: %w", why, err)
+			}
+		}
+		arrived := sess.subject.sent() - before
+		switch {
+		case arrived == 0:
+			return nil
+		case try == retryableTries:
+			return fmt.Errorf("%s: %d items came back as surely not sent, yet %d reached the provider", why, n, arrived)
+		}
 	}
-	return nil
 }
 
 func word(o channelv1.Outcome) string {

@@ -2,6 +2,7 @@ package channeltest_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,7 +21,12 @@ var badPlugins = map[string]string{
 	"bad config":                    "an unknown field: call ValidateConfig: no error diagnostic",
 	"revisions":                     "it takes revision 4 after revision 5",
 	"check":                         "login failed",
+	"callback":                      "it brought 1 events",
+	"query":                         "which was never made: it is accepted",
+	"receive":                       "the stream goes on 10s after the gateway closed its side",
+	"share":                         "a shared value has a name of 1 to 200 bytes, this one has 0",
 	"one result per attempt":        "a batch of 50",
+	"a refusal is no acceptance":    "the provider refused attempt",
 	"unknown connector":             "want outcome retryable, got accepted",
 	"a large message":               "larger than max",
 	"expired items unsent":          "after not_after: ",
@@ -37,6 +43,45 @@ var badPlugins = map[string]string{
 	"noise on stdout":               "printing to the standard output: ",
 	"64 KiB stderr lines":           "of a line of 65536 bytes only",
 	"no secret in any log":          "<the secret>",
+}
+
+// others are faults besides, by the case that finds each.
+var others = []struct{ fault, name, says string }{
+	{"a timeout is retryable", "deadline honoured", "is retryable (unavailable, fault provider: the provider did not answer in time): want uncertain"},
+	{"begun and not started", "deadline honoured", "at the deadline 3 of 3 items came back as not_started, yet 3 reached the provider"},
+	{"sends what it gives back", "unknown connector", "3 items came back as surely not sent, yet 3 reached the provider"},
+	{"sends what it gives back", "remove", "2 items came back as surely not sent, yet 2 reached the provider"},
+	{"sends what it gives back", "drain", "3 items came back as surely not sent, yet 3 reached the provider"},
+	{"sends what has expired", "expired items unsent", "one of two items was expired, yet 2 reached the provider"},
+	{"a refusal without a code", "a refusal is no acceptance", "the result has no error with a code"},
+	{"callback unserved", "callback", "describes the capability callback and does not serve HandleCallback"},
+	{"callback fails", "callback", "want an answer, such as status 400 or 401"},
+	{"callback with an odd status", "callback", "the answer has the status 7"},
+	{"query unserved", "query", "describes the capability query and does not serve Query"},
+	{"query about another", "query", "it answers about another"},
+	{"query without outcome", "query", "the result has no outcome"},
+	{"receive unserved", "receive", "describes the capability receive and does not serve Receive"},
+	{"receive ends", "receive", "the stream ended before the gateway closed it"},
+	{"receive for a stranger", "receive", `of the connector "bad/another", which there is not`},
+	{"receive counts wrongly", "receive", "a batch of events has the number 2 after 0"},
+	{"share unserved", "share", "describes the capability share and does not serve Share"},
+	{"share never ends", "share", "the stream goes on 10s after the gateway closed its side"},
+	{"share asks nothing", "share", `the question about "token" asks nothing`},
+	{"share keeps too much", "share", `the shared value "token" has 17408 bytes: want 1 to 16384`},
+	{"share keeps for ever", "share", "want within 31 days"},
+	{"share in clear", "no secret in any log", "shared value: <the secret>"},
+	{"a secret in base64", "no secret in any log", "Basic <the secret>"},
+}
+
+func TestOtherFaults(t *testing.T) {
+	for _, o := range others {
+		t.Run(o.name+"/"+o.fault, func(t *testing.T) {
+			t.Parallel()
+			if err := run(t, subject(t, o.fault), o.name); err == nil || !strings.Contains(err.Error(), o.says) {
+				t.Errorf("want an error with %q, got: %v", o.says, err)
+			}
+		})
+	}
 }
 
 // Every case can fail: for each there is a bad plugin that fails there, and there alone.
@@ -120,12 +165,20 @@ func TestBadStart(t *testing.T) {
 // subject is the bad plugin with that fault.
 func subject(t *testing.T, fault string) *channeltest.Subject {
 	t.Helper()
+	ledger := filepath.Join(t.TempDir(), "ledger")
 	s, err := channeltest.NewSubject(channeltest.Suite{
 		Binary: filepath.Join(binaries, "badplugin"),
-		Env:    []string{"FAULT=" + fault},
+		Env:    []string{"FAULT=" + fault, "LEDGER=" + ledger},
 		Config: map[string]any{"host": "localhost", "token": "s3cret-token"},
 		Slow:   channeltest.To("slow"), Panics: channeltest.To("panic"),
 		Noisy: channeltest.To("noisy"), Fails: channeltest.To("fail"),
+		Sent: func() int {
+			about, err := os.Stat(ledger)
+			if err != nil {
+				return 0 // nothing was sent yet
+			}
+			return int(about.Size())
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ type Subject struct {
 
 	ids    atomic.Int64 // numbers the items
 	output transcript   // all that any of the sessions printed, and every error text
+	shared sharedValues // what its processes share
 }
 
 // NewSubject checks the suite.
@@ -45,6 +46,7 @@ type session struct {
 	channelv1.ChannelServiceClient
 	subject   *Subject
 	process   *process // nil in process
+	sharing   *sharing // nil where the plugin does not describe it
 	connector string
 	about     *channelv1.DescribeResponse
 	close     func()
@@ -65,6 +67,12 @@ func (s *Subject) start(ctx context.Context) (*session, error) {
 		return nil, fmt.Errorf("call Describe: %w", err)
 	}
 	sess.connector = s.channel(sess.about) + "/channeltest"
+	if sess.about.GetCapabilities().GetShare() {
+		if err := sess.openShare(ctx); err != nil {
+			sess.close()
+			return nil, fmt.Errorf("call Share: %w", err)
+		}
+	}
 	return sess, nil
 }
 

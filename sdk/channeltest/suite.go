@@ -55,7 +55,8 @@ type Suite struct {
 	Noisy func(item *Item)
 	// Fails makes the provider refuse the item, best with an answer that quotes the credentials.
 	Fails func(item *Item)
-	// Sent counts the messages that have reached the provider.
+	// Sent counts the messages that have reached the provider, without those that it refused. It shows
+	// whether "surely not sent" is true.
 	Sent func() int
 	// Secrets must not show up in any log or error, beside the values of the config's fields that
 	// the schema marks with x-secret.
@@ -133,7 +134,12 @@ func Cases() []Case {
 		{"bad config", "a bad config is refused with the path of the field, and opens nothing", badConfig},
 		{"revisions", "a newer config replaces the old one, an older one is refused", revisions},
 		{"check", "Check reaches the provider", check},
+		{"callback", "a request that is not the provider's is answered and brings no events", callback},
+		{"query", "an attempt that was never made is not accepted", query},
+		{"receive", "the stream of events opens, closes and opens again", receive},
+		{"share", "values are shared with another process of the plugin through the gateway", share},
 		{"one result per attempt", "every attempt gets exactly one result", onePerAttempt},
+		{"a refusal is no acceptance", "what the provider refuses is not accepted, and says why", refusal},
 		{"unknown connector", "items of a connector that is not configured come back retryable", unknownConnector},
 		{"a large message", "a message of 5 MiB gets its result", large},
 		{"expired items unsent", "an item after its not_after is rejected as expired and not sent", expired},

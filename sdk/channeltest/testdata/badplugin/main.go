@@ -1,10 +1,13 @@
 // Command badplugin does what a plugin must not do, as the variable FAULT says. A fault that bears the
 // name of a case of the kit breaks what that case guards and nothing else; the others show what the kit
-// says of, or survives in, less subtle plugins. Without a fault it is a good plugin.
+// says of, or survives in, less subtle plugins. Without a fault it is a good plugin. The file in LEDGER
+// grows by a byte with each message that reaches the provider.
 package main
 
 import (
 	"context"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,24 +43,83 @@ var stdout, stderr = os.Stdout, os.Stderr
 var noisy atomic.Int64
 
 func (c *channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
-	if fault == "no secret in any log" {
+	switch fault {
+	case "no secret in any log":
 		fmt.Fprintln(stderr, "connecting with", c.Token.Reveal())
+	case "a secret in base64":
+		fmt.Fprintln(stderr, "Authorization: Basic", base64.StdEncoding.EncodeToString([]byte(c.Token.Reveal())))
 	}
 	switch m.Recipient {
 	case "slow":
-		select {
-		case <-time.After(1100 * time.Millisecond):
-		case <-ctx.Done():
-			return sdk.Receipt{}, ctx.Err()
-		}
+		return sdk.Receipt{}, sendSlowly(ctx)
 	case "panic":
 		panic("as asked")
 	case "fail":
-		return sdk.Receipt{}, sdk.Permanent(fmt.Errorf("401 for %s", c.Token.Reveal()))
+		return sdk.Receipt{}, c.refused()
 	case "noisy":
 		shout()
 	}
+	reach(1)
 	return sdk.Receipt{}, nil
+}
+
+// sendSlowly takes longer than a deadline that is short.
+func sendSlowly(ctx context.Context) error {
+	reach(1)
+	select {
+	case <-time.After(1100 * time.Millisecond):
+		return nil
+	case <-ctx.Done():
+	}
+	switch fault {
+	case "a timeout is retryable":
+		return sdk.Retryable(errors.New("the provider did not answer in time"))
+	case "begun and not started":
+		return sdk.Retryable(errors.New("no time was left"), sdk.Code(sdk.CodeNotStarted))
+	}
+	return ctx.Err()
+}
+
+// refused is what the provider says to the recipient "fail".
+func (c *channel) refused() error {
+	err := fmt.Errorf("401 for %s", c.Token.Reveal())
+	switch fault {
+	case "a refusal is no acceptance":
+		return nil
+	case "a refusal without a code":
+		return sdk.Permanent(err, sdk.Code(""))
+	}
+	return sdk.Permanent(err)
+}
+
+// reach notes that messages have reached the provider.
+func reach(n int) {
+	path := os.Getenv("LEDGER")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString(strings.Repeat(".", n)); err != nil {
+		panic(err)
+	}
+}
+
+// HandleCallback knows no request.
+func (c *channel) HandleCallback(context.Context, *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+	return &sdk.CallbackResponse{Status: 401}, sdk.Events{}, nil
+}
+
+// Query knows no attempt.
+func (c *channel) Query(context.Context, []sdk.Attempt) ([]sdk.QueryResult, error) { return nil, nil }
+
+// Receive brings nothing.
+func (c *channel) Receive(ctx context.Context, _ sdk.Emit) error {
+	<-ctx.Done()
+	return nil
 }
 
 // Check reaches nobody.
@@ -97,7 +159,7 @@ func (wire) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) 
 
 func plugin() sdk.Plugin[config] {
 	return sdk.Plugin[config]{
-		Name: "bad", Version: "1.0.0", Prototype: (*channel)(nil),
+		Name: "bad", Version: "1.0.0", Prototype: (*channel)(nil), Limits: sdk.Limits{MaxInFlight: 256},
 		Open: func(_ context.Context, c config) (sdk.Sender, error) { return &channel{c}, nil },
 	}
 }
