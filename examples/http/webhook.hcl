@@ -30,8 +30,7 @@ connector "webhook" "orders" {
     }
 
     status {
-      rejected  = ["410"]        # the receiver is gone for good
-      retryable = ["502", "504"] # its proxy says that it does not run, so nothing was taken
+      rejected = ["410"] # the receiver is gone for good
     }
   }
 }

@@ -42,6 +42,7 @@ type reader struct {
 
 	id, code, message, retryAfter path
 	hasCode                       bool
+	bill                          bill
 }
 
 // result is what some codes mean.
@@ -81,6 +82,8 @@ func compileReader(c *config) (*reader, error) {
 	r.code = faults.path("answer.code", a.Code)
 	r.message = faults.path("answer.message", a.Message)
 	r.retryAfter = faults.path("answer.retry_after", a.RetryAfter)
+	r.bill, err = compileBill(a)
+	faults.note(err)
 	accepts := false
 	for i := range a.Results {
 		one, err := compileResult(fmt.Sprintf("answer.results[%d]", i), &a.Results[i])
@@ -155,10 +158,11 @@ func (r *reader) judge(a *answer) (sdk.Receipt, error) {
 	if err := r.refusal(a, outcome, options, v); err != nil {
 		return sdk.Receipt{}, err
 	}
-	if len(r.id) == 0 {
-		return sdk.Receipt{}, nil
+	receipt := r.bill.read(fields)
+	if len(r.id) > 0 {
+		receipt.ProviderIDs = r.id.texts(fields)
 	}
-	return sdk.Accepted(r.id.texts(fields)...), nil
+	return receipt, nil
 }
 
 // unknownCode is for a code that no result knows in an answer whose status is one of success: most

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,6 +125,33 @@ func TestAnswer(t *testing.T) {
 				t.Errorf("got %q, want %q in it", err, c.says)
 			}
 		})
+	}
+}
+
+// What the provider bills becomes part of the receipt; what is no number does no harm.
+func TestBill(t *testing.T) {
+	sms := settings{"id": "sid", "segments": "num_segments", "cost": "price", "currency": "price_unit"}
+	fixed := with(sms, settings{"currency": "CNY"})
+	for name, c := range map[string]struct {
+		answer settings
+		body   string
+		want   sdk.Receipt
+	}{
+		"all of it":           {sms, `{"sid":"a","num_segments":"3","price":"-0.0225","price_unit":"usd"}`, sdk.Receipt{ProviderIDs: []string{"a"}, Segments: 3, Cost: sdk.Cost{Amount: "0.0225", Currency: "USD"}}},
+		"numbers":             {fixed, `{"sid":"a","num_segments":2,"price":0.045}`, sdk.Receipt{ProviderIDs: []string{"a"}, Segments: 2, Cost: sdk.Cost{Amount: "0.045", Currency: "CNY"}}},
+		"not known yet":       {sms, `{"sid":"a","num_segments":1,"price":null,"price_unit":"USD"}`, sdk.Receipt{ProviderIDs: []string{"a"}, Segments: 1}},
+		"nonsense":            {sms, `{"sid":"a","num_segments":-1,"price":"free","price_unit":"USD"}`, sdk.Receipt{ProviderIDs: []string{"a"}}},
+		"no currency":         {sms, `{"sid":"a","price":"1"}`, sdk.Receipt{ProviderIDs: []string{"a"}}},
+		"without an id":       {settings{"segments": "n"}, `{"n":4}`, sdk.Receipt{Segments: 4}},
+		"of an empty answer":  {settings{"segments": "n"}, ``, sdk.Receipt{}},
+		"of a page":           {settings{"format": "text", "pattern": `(?P<n>\d+) parts`, "segments": "n"}, `sent 2 parts`, sdk.Receipt{Segments: 2}},
+		"more than there are": {settings{"segments": "n"}, `{"n":99999999999}`, sdk.Receipt{}},
+	} {
+		p := provide(t, says(http.StatusOK, c.body))
+		r, err := connect(t, settings{"url": p.URL, "answer": c.answer}).Send(t.Context(), message())
+		if err != nil || !reflect.DeepEqual(r, c.want) {
+			t.Errorf("%s: got %+v, %v; want %+v", name, r, err, c.want)
+		}
 	}
 }
 

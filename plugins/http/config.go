@@ -71,7 +71,7 @@ type statusConfig struct {
 	Uncertain []string `cfg:"uncertain" doc:"… nobody knows."`
 }
 
-// answerConfig reads the body of an answer. ID, Code, Message and RetryAfter are paths, see path.go.
+// answerConfig reads the body of an answer. All but Format, Pattern and Results are paths, see path.go.
 type answerConfig struct {
 	Format     string         `cfg:"format,default=json,enum=json|form|text" doc:"Format of the answer. text: pattern finds the fields."`
 	Pattern    string         `cfg:"pattern" doc:"Regular expression whose named groups are the fields of a text, e.g. ^(?P<code>\\d+),(?P<id>\\w*)"`
@@ -79,6 +79,9 @@ type answerConfig struct {
 	Code       string         `cfg:"code" doc:"Path of the provider's code. It decides over the status by results."`
 	Message    string         `cfg:"message" doc:"Path of the text that explains the code."`
 	RetryAfter string         `cfg:"retry_after" doc:"Path of the seconds to wait, in an answer that throttles."`
+	Segments   string         `cfg:"segments" doc:"Path of the number of parts that the provider bills."`
+	Cost       string         `cfg:"cost" doc:"Path of what the provider charges, a decimal number."`
+	Currency   string         `cfg:"currency" doc:"Currency of cost: its code, e.g. EUR, or the path of it."`
 	Results    []resultConfig `cfg:"results" doc:"What the codes mean; the first that fits counts."`
 }
 
@@ -148,7 +151,7 @@ type receiptsConfig struct {
 type inboundConfig struct {
 	eventConfig
 
-	ID   string `cfg:"id" doc:"Path of the provider's id of the message."`
+	ID   string `cfg:"id" doc:"Path of the provider's id of the message. It or time is required."`
 	From string `cfg:"from,required" doc:"Path of the sender."`
 	To   string `cfg:"to" doc:"Path of the address that it was sent to."`
 	Text string `cfg:"text,required" doc:"Path of the text."`

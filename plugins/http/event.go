@@ -188,6 +188,9 @@ func compileInbound(c *inboundConfig) (*inbound, error) {
 	var faults problems
 	e, err := compileEvents(field, &c.eventConfig)
 	faults.note(err)
+	if c.ID == "" && c.Time == "" {
+		faults.add(field+".id", "is missing", "give the path of the provider's id, or time: a message that the provider repeats must not count twice")
+	}
 	return &inbound{
 		events: e,
 		id:     faults.path(field+".id", c.ID), from: faults.path(field+".from", c.From),

@@ -31,8 +31,9 @@ func commonFields(now time.Time, layout string, secrets map[string]string) field
 	return fields{"now": now.UTC(), "timestamp": timestamp(now, layout), "secrets": secrets}
 }
 
-// messageFields adds the fields of a message. What a message lacks is there all the same, and empty.
-func messageFields(data fields, m *sdk.Message) {
+// messageFields adds the fields of a message, and where the provider may call back about it. What a message lacks is there
+// all the same, and empty.
+func messageFields(data fields, m *sdk.Message, callbackURL string) {
 	parameters, templateID := map[string]string{}, ""
 	if m.Template != nil {
 		templateID, parameters = m.Template.ID, notNil(m.Template.Parameters)
@@ -44,7 +45,7 @@ func messageFields(data fields, m *sdk.Message) {
 		"recipient": m.Recipient, "subject": m.Subject, "text": m.Text(), "html": m.HTML,
 		"attributes":  notNil(m.Attributes),
 		"template":    fields{"id": templateID, "parameters": parameters},
-		"attachments": attachmentFields(m.Attachments),
+		"attachments": attachmentFields(m.Attachments), "callback_url": callbackURL,
 	})
 	data["message"] = wholeMessage(data)
 }

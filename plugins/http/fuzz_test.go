@@ -46,7 +46,7 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		data := commonFields(at, unixSeconds, nil)
-		messageFields(data, message(func(m *sdk.Message) { m.Plain, m.Recipient = text, text }))
+		messageFields(data, message(func(m *sdk.Message) { m.Plain, m.Recipient = text, text }), "")
 		out, err := b.render(data)
 		if err == nil && checkJSON(string(out)) != nil {
 			t.Errorf("%q made %q", source, out)
@@ -65,7 +65,7 @@ func FuzzURL(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value string) {
 		data := commonFields(at, unixSeconds, nil)
-		messageFields(data, message(func(m *sdk.Message) { m.Plain, m.Recipient = value, value }))
+		messageFields(data, message(func(m *sdk.Message) { m.Plain, m.Recipient = value, value }), "")
 		u, err := a.resolve(data)
 		if err != nil {
 			if value != "." && value != ".." && !strings.Contains(value, "/.") && !strings.Contains(value, "./") {

@@ -24,7 +24,8 @@ const (
 )
 
 // channels are the channels that a connector of this plugin may belong to: those of its own, for
-// whatever has no other name, and those that providers with an HTTP API commonly serve.
+// whatever has no other name, and those that providers with an HTTP API commonly serve. Sending is meant: the callbacks
+// of some of them are beyond this plugin, see README.md.
 var channels = []string{
 	"http", "webhook",
 	"sms", "email", "app", "wechat", "feishu",

@@ -185,7 +185,7 @@ func (w *writer) write(ctx context.Context, m *sdk.Message, now time.Time) (*htt
 			sdk.Code(codeNoAttachments))
 	}
 	data := commonFields(now, w.timestampFormat(), w.secrets)
-	messageFields(data, m)
+	messageFields(data, m, sdk.CallbackURL(ctx))
 	to, err := w.to.resolve(data)
 	if err != nil {
 		return nil, nil, invalid(err)
@@ -224,6 +224,9 @@ func (w *writer) head(req *http.Request, data fields, m *sdk.Message) error {
 		req.Header.Set(h.name, value)
 	}
 	if w.idempotency != "" {
+		if !httpguts.ValidHeaderFieldValue(m.IdempotencyKey) {
+			return errors.New("the idempotency key holds a line break or another control character")
+		}
 		req.Header.Set(w.idempotency, m.IdempotencyKey)
 	}
 	return w.sign(req, data)

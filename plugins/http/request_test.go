@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -238,5 +241,44 @@ func TestUnfitMessage(t *testing.T) {
 				t.Errorf("%d requests were sent", n)
 			}
 		})
+	}
+}
+
+// A template may tell the provider where to call back, as the gateway says.
+func TestCallbackURL(t *testing.T) {
+	p := provide(t, nil)
+	var ctx context.Context
+	var opened *connector
+	plugin := plugin()
+	plugin.Open = func(of context.Context, c config) (_ sdk.Sender, err error) {
+		ctx = context.WithoutCancel(of)
+		opened, err = open(c)
+		return opened, err
+	}
+	server := sdk.NewServer(plugin)
+	server.LogTo(io.Discard)
+	defer server.Close()
+	resp, err := server.Configure(t.Context(), &channelv1.ConfigureRequest{
+		Connector: "sms/main", Revision: 1, CallbackUrl: "https://gateway.example.com/callbacks/sms/main",
+		Config: []byte(`{"url": "` + p.URL + `", "body": {"form": {"StatusCallback": "{{.callback_url}}/status"}}}`),
+	})
+	if err != nil || len(resp.GetDiagnostics()) > 0 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	if _, err := opened.Send(ctx, message()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := p.last(t).body, "StatusCallback=https%3A%2F%2Fgateway.example.com%2Fcallbacks%2Fsms%2Fmain%2Fstatus"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A key that cannot stand in a header is the message's fault, and nothing is sent.
+func TestIdempotencyKeyWithLineBreak(t *testing.T) {
+	p := provide(t, nil)
+	conn := connect(t, settings{"url": p.URL, "idempotency_header": "Idempotency-Key"})
+	_, err := conn.Send(t.Context(), message(func(m *sdk.Message) { m.IdempotencyKey = "a\nb" }))
+	if want := "rejected invalid_message  message"; told(err) != want || len(p.all()) > 0 {
+		t.Errorf("got %q with %d requests, want %q with none", told(err), len(p.all()), want)
 	}
 }

@@ -11,11 +11,15 @@ import (
 // hostile is a text with all that breaks a format into which it is pasted unescaped.
 const hostile = "it's \"5 < 6 & 7\"\\\n{{x}} 短信 100%+/?#"
 
+// sampleCallbackURL is where the provider calls back about samples.
+const sampleCallbackURL = "https://gateway.example.com/callbacks/http/main"
+
 // sampleTime is when samples are sent.
 var sampleTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // messageSamples are a message with everything in it, hostile at that, and one with almost nothing.
-// Every name that a template reads is among the attributes and parameters, where any name may be.
+// Every name that a template reads is among the attributes and parameters, where any name may be; so is a hostile one, for
+// templates that insert them all.
 func messageSamples(c *config) sampler {
 	secrets := reveal(c.Secrets)
 	return func(names []string) []fields {
@@ -23,21 +27,22 @@ func messageSamples(c *config) sampler {
 		for _, n := range names {
 			full[n], empty[n] = hostile, ""
 		}
-		sample := func(content sdk.Content) fields {
+		full[hostile] = hostile
+		sample := func(content sdk.Content, callbackURL string) fields {
 			data := commonFields(sampleTime, unixSeconds, secrets)
 			messageFields(data, &sdk.Message{
 				ID: "msg_1", AttemptID: "1:1", IdempotencyKey: "key", Connector: "http/main", Recipient: "+8613800138000" + hostile,
 				Attempt: 1, Priority: 5, Content: content,
-			})
+			}, callbackURL)
 			return data
 		}
 		return []fields{
 			sample(sdk.Content{
 				Plain: hostile, HTML: hostile, Subject: hostile, Attributes: full,
 				Template:    &sdk.Template{ID: hostile, Parameters: full},
-				Attachments: []sdk.Attachment{{Name: hostile, ContentType: "image/png", URL: "https://example.com/a.png"}},
-			}),
-			sample(sdk.Content{Plain: hostile, Attributes: empty, Template: &sdk.Template{Parameters: empty}}),
+				Attachments: []sdk.Attachment{{Name: hostile, ContentType: hostile, ContentID: hostile, URL: hostile, Data: []byte(hostile)}},
+			}, sampleCallbackURL),
+			sample(sdk.Content{Plain: hostile, Attributes: empty, Template: &sdk.Template{Parameters: empty}}, ""),
 		}
 	}
 }

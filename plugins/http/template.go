@@ -29,6 +29,7 @@ type tmpl struct {
 	field  string // where it stands in the config
 	parsed *template.Template
 	names  map[string]struct{} // every field name in it, of whatever it is a field
+	keys   map[string]struct{} // every text in it: a name, too, in {{index .attributes "name"}}
 }
 
 // parseTemplate reads a template.
@@ -37,7 +38,7 @@ func parseTemplate(field, source string) (*tmpl, error) {
 	if err != nil {
 		return nil, sdk.FieldError(field, "template: "+place(err), "functions: "+functionNames())
 	}
-	out := &tmpl{field: field, parsed: t, names: make(map[string]struct{})}
+	out := &tmpl{field: field, parsed: t, names: make(map[string]struct{}), keys: make(map[string]struct{})}
 	for _, part := range t.Templates() {
 		if part.Tree != nil {
 			visit(part.Root, out.note)
@@ -65,7 +66,9 @@ func (t *tmpl) try(samples sampler) ([]string, error) {
 	}
 	sampled.Funcs(sampleFunctions)
 	var out []string
-	for _, data := range samples(slices.Sorted(maps.Keys(t.names))) {
+	names := maps.Clone(t.names)
+	maps.Copy(names, t.keys)
+	for _, data := range samples(slices.Sorted(maps.Keys(names))) {
 		text, err := execute(sampled, data)
 		if err != nil {
 			return nil, sdk.FieldError(t.field, "template: "+place(err),
@@ -85,7 +88,7 @@ func (t *tmpl) render(data fields) (string, error) {
 	return text, nil
 }
 
-// note remembers the names of the fields that a node reads.
+// note remembers the names of the fields that a node reads, and the texts that may be such names.
 func (t *tmpl) note(n parse.Node) {
 	var names []string
 	switch n := n.(type) {
@@ -95,6 +98,8 @@ func (t *tmpl) note(n parse.Node) {
 		names = n.Ident[1:]
 	case *parse.ChainNode:
 		names = n.Field
+	case *parse.StringNode:
+		t.keys[n.Text] = struct{}{}
 	}
 	for _, name := range names {
 		t.names[name] = struct{}{}
