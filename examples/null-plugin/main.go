@@ -24,12 +24,16 @@ type null struct {
 }
 
 func open(_ context.Context, c config) (sdk.Sender, error) {
-	l, err := openLedger(c.Ledger)
-	if err != nil || c.Strict == 0 {
-		return null{latency: c.Latency, ledger: l}, err
+	n := null{latency: c.Latency}
+	if c.Strict > 0 {
+		n.quota = newQuota(c.Strict)
 	}
-	refused, err := openLedger(c.Ledger + ".refused")
-	return null{c.Latency, l, newQuota(c.Strict), refused}, err
+	var err error
+	if n.ledger, err = openLedger(c.Ledger); err != nil || c.Ledger == "" || c.Strict == 0 {
+		return n, err
+	}
+	n.refused, err = openLedger(c.Ledger + ".refused")
+	return n, err
 }
 
 // Send answers a single message like a batch of one.

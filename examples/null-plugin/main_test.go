@@ -1,11 +1,14 @@
 package main
 
 import (
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/pigeonry/pigeonry/sdk"
 	"github.com/pigeonry/pigeonry/sdk/channeltest"
 )
 
@@ -30,6 +33,27 @@ func TestConformance(t *testing.T) {
 		}
 		channeltest.Run(t, suite)
 	})
+}
+
+// Without a ledger nothing is written: above all no file of refused messages into the folder of the process.
+func TestStrictWithoutLedger(t *testing.T) {
+	t.Chdir(t.TempDir())
+	sender, err := open(t.Context(), config{Strict: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []sdk.Outcome{sdk.OutcomeAccepted, sdk.OutcomeThrottled} {
+		if _, err := sender.Send(t.Context(), &sdk.Message{ID: "1"}); sdk.OutcomeOf(err) != want {
+			t.Errorf("message %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := sender.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	files, err := os.ReadDir(".")
+	if err != nil || len(files) > 0 {
+		t.Errorf("files: %v, %v", files, err)
+	}
 }
 
 func TestQuotaCountsWithinAnySecond(t *testing.T) {
