@@ -57,7 +57,7 @@ func (s *server) answerCallback(c *gin.Context, answer receipt.CallbackResponse)
 			h[http.CanonicalHeaderKey(name)] = values
 		}
 	}
-	h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	h.Set("Content-Security-Policy", callbackPolicy(answer.Header))
 	status := answer.Status
 	switch {
 	case status == 0:
@@ -70,6 +70,15 @@ func (s *server) answerCallback(c *gin.Context, answer receipt.CallbackResponse)
 	c.Writer.WriteHeader(status)
 	_, _ = c.Writer.Write(answer.Body) // the provider may be gone; there is nobody to tell
 	c.Writer.WriteHeaderNow()
+}
+
+// callbackPolicy shuts a plugin's page off. What a plugin may ask for by the policy form-action 'self' is a form that goes
+// back to where it came from, such as the button of a user who unsubscribes: scripts, styles and other sources stay out.
+func callbackPolicy(header http.Header) string {
+	if header.Get("Content-Security-Policy") == "form-action 'self'" {
+		return "sandbox allow-forms; default-src 'none'; form-action 'self'"
+	}
+	return "sandbox; default-src 'none'"
 }
 
 // ownHeaders are about the connection or about us, and no plugin's to set.
