@@ -28,8 +28,8 @@ type webhookConfig struct {
 	Hooks  map[string]hookConfig `cfg:"hooks" doc:"The bots by the names that recipients call them by, e.g. { ops = { token = env(\"OPS_TOKEN\"), secret = env(\"OPS_SECRET\") } }."`
 	Secret sdk.Secret            `cfg:"secret,max=256" doc:"Signing key of bots whose token is the recipient itself. Empty: such messages are not signed."`
 
-	PerSecond int `cfg:"per_second,default=5,min=1,max=100" doc:"Messages a second to one bot. Feishu allows 5, to all gateways together."`
-	PerMinute int `cfg:"per_minute,default=100,min=1,max=6000" doc:"Messages a minute to one bot. Feishu allows 100, to all gateways together."`
+	PerSecond int `cfg:"per_second,default=5,min=1,max=1000" doc:"Messages a second to one bot. Feishu allows 5, to all gateways together."`
+	PerMinute int `cfg:"per_minute,default=100,min=1,max=60000" doc:"Messages a minute to one bot. Feishu allows 100, to all gateways together."`
 }
 
 // hookConfig is one custom bot.
@@ -49,7 +49,7 @@ type appConfig struct {
 
 	PerSecond          int `cfg:"per_second,default=50,min=1,max=1000" doc:"Messages a second in all. Feishu allows 50, to all gateways together."`
 	PerMinute          int `cfg:"per_minute,default=1000,min=1,max=60000" doc:"Messages a minute in all. Feishu allows 1000, to all gateways together."`
-	RecipientPerSecond int `cfg:"recipient_per_second,default=5,min=1,max=100" doc:"Messages a second to one user or group. Feishu allows 5, to all gateways together."`
+	RecipientPerSecond int `cfg:"recipient_per_second,default=5,min=1,max=1000" doc:"Messages a second to one user or group. Feishu allows 5, to all gateways together."`
 }
 
 // hookToken is what the token of a custom bot may look like. Feishu gives UUIDs, and gave 32 hexadecimal digits before.

@@ -80,6 +80,9 @@ type mention struct {
 	Name string `json:"name"`
 }
 
+// maxAttribute is what the gateway keeps of an attribute's value.
+const maxAttribute = 2 << 10
+
 // readInbound makes an inbound message of an event. Its key is the message's id: Feishu may report the same message twice,
 // under two event_ids, and says so in its documentation.
 func readInbound(e envelope) ([]sdk.Inbound, error) {
@@ -93,7 +96,7 @@ func readInbound(e envelope) ([]sdk.Inbound, error) {
 	m := &event.Message
 	in := sdk.Inbound{
 		DedupeKey: cmp.Or(m.ID, e.Header.ID), ProviderID: m.ID, From: event.Sender.ID.id(), To: e.Header.App,
-		At: milliseconds(cmp.Or(m.Created, e.Header.Created)),
+		At: milliseconds(cmp.Or(m.Created, e.Header.Created)), ReplyToProviderID: m.Parent,
 	}
 	attributes := map[string]string{
 		"event_id": e.Header.ID, "tenant_key": e.Header.Tenant, "message_type": m.Type, "chat_id": m.Chat, "chat_type": m.ChatType,
@@ -103,7 +106,10 @@ func readInbound(e envelope) ([]sdk.Inbound, error) {
 	if m.Type == typeText {
 		in.Text = textOf(m.Content)
 	} else {
-		attributes["content"] = m.Content
+		in.Kind = m.Type
+		if len(m.Content) <= maxAttribute { // half of a JSON text is worth nothing
+			attributes["content"] = m.Content
+		}
 		in.Text = said(m.Type, m.Content, attributes)
 	}
 	in.Text = named(in.Text, m.Mentions)

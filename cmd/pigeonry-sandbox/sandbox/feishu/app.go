@@ -2,6 +2,7 @@ package feishu
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -78,22 +79,32 @@ func (p *provider) botInfo(rw http.ResponseWriter, _ *http.Request) {
 // upload takes an image and gives it a key. It is not kept.
 func (p *provider) upload(rw http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(rw, r.Body, maxImageBytes+64<<10)
-	file, head, err := r.FormFile("image")
+	err := r.ParseMultipartForm(maxImageBytes)
+	size, given := imageSize(r)
+	tooLarge, _ := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case err != nil && strings.Contains(err.Error(), "too large"):
+	case tooLarge != nil, size > maxImageBytes:
 		refuse(rw, http.StatusBadRequest, 234006, "The file size exceed the max value.")
-		return
-	case err != nil, r.FormValue("image_type") != "message" && r.FormValue("image_type") != "avatar":
+	case err != nil, !given, r.FormValue("image_type") != "message" && r.FormValue("image_type") != "avatar":
 		refuse(rw, http.StatusBadRequest, 234001, "Invalid request param.")
-		return
-	}
-	defer file.Close()
-	switch {
-	case head.Size == 0:
+	case size == 0:
 		refuse(rw, http.StatusBadRequest, 234010, "File's size can't be 0.")
-	case head.Size > maxImageBytes:
-		refuse(rw, http.StatusBadRequest, 234006, "The file size exceed the max value.")
 	default:
 		write(rw, http.StatusOK, answer{Message: "success", Data: map[string]any{"image_key": "img_v3_" + p.desk.NewID()}})
 	}
+}
+
+// imageSize is how large the image in a form is. The part may lack a file name, as it does in the documentation.
+func imageSize(r *http.Request) (int64, bool) {
+	if r.MultipartForm == nil {
+		return 0, false
+	}
+	if files := r.MultipartForm.File["image"]; len(files) > 0 {
+		return files[0].Size, true
+	}
+	values := r.MultipartForm.Value["image"]
+	if len(values) == 0 {
+		return 0, false
+	}
+	return int64(len(values[0])), true
 }

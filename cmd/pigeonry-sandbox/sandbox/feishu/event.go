@@ -126,10 +126,21 @@ func (p *provider) readBy(open string, ids []string) any {
 	defer p.mu.Unlock()
 	now := p.now()
 	for _, id := range ids {
-		if m, ok := p.messages.byID[id]; ok && !slices.ContainsFunc(m.readers, func(r reader) bool { return r.id == open }) {
-			m.readers = append(m.readers, reader{open, now})
+		if m, ok := p.messages.byID[id]; ok {
+			m.readAt(open, now)
 		}
 	}
+	return readEvent(open, ids, now)
+}
+
+// readAt notes that a user has read the message, if it is not known yet. The caller holds the provider's lock.
+func (m *message) readAt(open string, now time.Time) {
+	if !slices.ContainsFunc(m.readers, func(r reader) bool { return r.id == open }) {
+		m.readers = append(m.readers, reader{open, now})
+	}
+}
+
+func readEvent(open string, ids []string, now time.Time) any {
 	return map[string]any{
 		"reader":          map[string]any{"reader_id": person(open), "read_time": strconv.FormatInt(now.UnixMilli(), 10), "tenant_key": tenant},
 		"message_id_list": ids,
@@ -154,7 +165,13 @@ func (p *provider) readReceipt(m *message) func(desk.Receipt) desk.Callback {
 		if r.Status == desk.Progress || (r.Status == desk.Undelivered && r.ProviderID == m.id) || p.current().CallbackURL == "" {
 			return desk.Callback{}
 		}
-		return p.event("im.message.message_read_v1", "", p.readBy(open, []string{r.ProviderID}))
+		now := p.now()
+		if r.ProviderID == m.id { // it is not among the messages yet
+			p.mu.Lock()
+			m.readAt(open, now)
+			p.mu.Unlock()
+		}
+		return p.event("im.message.message_read_v1", "", readEvent(open, []string{r.ProviderID}, now))
 	}
 }
 

@@ -112,10 +112,14 @@ func (p *provider) current() Settings {
 // Set implements desk.Provider. A field that is left out has its default.
 func (p *provider) Set(settings json.RawMessage) error {
 	s := defaults()
+	s.Hooks = nil // or else a hook that is given would inherit what it leaves out
 	decoder := json.NewDecoder(bytes.NewReader(settings))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&s); err != nil {
 		return fmt.Errorf("read the settings of feishu: %w", err)
+	}
+	if s.Hooks == nil {
+		s.Hooks = defaults().Hooks
 	}
 	if err := s.check(); err != nil {
 		return err
