@@ -1,7 +1,9 @@
 package sdk
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -79,7 +82,8 @@ func (s *Server) serve() {
 		Logger: hclog.New(&hclog.LoggerOptions{
 			Name: s.plugin.name, Level: hclog.Warn, Output: s.logs, JSONFormat: true,
 		}),
-		// go-plugin's own options come first: AutoMTLS is one of them.
+		TLSProvider: s.identify,
+		// go-plugin's own options come first: the connection's credentials are among them.
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 			output := &capture{log: s.log}
 			opts = append(opts, grpcOptions()...)
@@ -96,6 +100,53 @@ func (s *Server) serve() {
 	cancel()
 	s.Close()
 	os.Exit(0)
+}
+
+// identify is called by go-plugin before it announces the address. If it returns nothing, go-plugin does without mutual
+// TLS, or by its own certificates where the client has shown one.
+func (s *Server) identify() (*tls.Config, error) {
+	client := os.Getenv(clientCertVariable)
+	if client == "" {
+		return nil, nil
+	}
+	settings, certificate, err := serverIdentity(client)
+	if err == nil {
+		err = announceWith(certificate)
+	}
+	if err != nil {
+		s.log.Warn("go-plugin's own certificates are used", "error", err.Error())
+		return nil, nil
+	}
+	return settings, nil
+}
+
+// announceWith adds a certificate to the handshake line: go-plugin has no place for one that it did not make. A pipe
+// stands in for the standard output until go-plugin puts its own there, right after that line.
+func announceWith(certificate string) error {
+	lines, pipe, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe for the handshake: %w", err)
+	}
+	out := os.Stdout
+	os.Stdout = pipe // which is closed once nobody has it any more
+	go passOn(out, lines, certificate)
+	return nil
+}
+
+// passOn copies lines, and adds the certificate to the handshake line where it has room for it: behind the protocol.
+func passOn(out io.Writer, lines io.Reader, certificate string) {
+	const before = "|" + string(goplugin.ProtocolGRPC) + "|"
+	in := bufio.NewReader(lines)
+	for announced := false; ; {
+		line, err := in.ReadString('\n')
+		head, tail, found := strings.Cut(line, before)
+		if found && !announced && (tail == "\n" || tail == "|true\n") { // "true": go-plugin can multiplex, if it was asked
+			line, announced = head+before+certificate+tail, true
+		}
+		if _, failed := io.WriteString(out, line); err != nil || failed != nil {
+			return
+		}
+	}
 }
 
 // watchSignals ignores SIGTERM and SIGINT until the plugin has been drained.
