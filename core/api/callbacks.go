@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -29,7 +30,7 @@ func (s *server) callback(c *gin.Context) {
 	defer cancel()
 	connector := core.ConnectorID(c.Param("channel") + "/" + c.Param("name"))
 	answer, err := s.o.Callbacks.Handle(ctx, connector, receipt.CallbackRequest{
-		Method: c.Request.Method, Path: c.Param("path"), Query: c.Request.URL.RawQuery, Header: c.Request.Header,
+		Method: c.Request.Method, Path: cmp.Or(c.Param("path"), "/"), Query: c.Request.URL.RawQuery, Header: c.Request.Header,
 		Body: body, RemoteAddr: c.Request.RemoteAddr, URL: s.publicURL(c.Request),
 	})
 	if err != nil {

@@ -148,8 +148,10 @@ func TestCallback(t *testing.T) {
 			t.Errorf("%s: the plugin got %+v", method, got)
 		}
 	}
-	if h.do("POST", "/callbacks/sms/main", "x"); got.Path != "" {
-		t.Errorf("path %q", got.Path)
+	for _, target := range []string{"/callbacks/sms/main", "/callbacks/sms/main/"} {
+		if h.do("POST", target, "x"); got.Path != "/" {
+			t.Errorf("%s: path %q", target, got.Path)
+		}
 	}
 	h.want(h.do("POST", "/callbacks/sms/none", "x"), 404, core.CodeConnectorNotFound)
 	h.want(h.do("POST", "/callbacks/sms/main", strings.Repeat("x", 256<<10+1)), 413, core.CodeTooLarge)

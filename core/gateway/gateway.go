@@ -127,7 +127,7 @@ func (g *Gateway) buildDelivery() error {
 	}
 	host, err := pluginhost.New(pluginhost.Options{
 		Catalog: installed, RuntimeDir: filepath.Join(s.DataDir, "run"), Env: s.Plugins.Env, Plaintext: s.Plugins.Plaintext,
-		Sandbox: sandbox(s.Plugins.Sandbox), Logger: logger,
+		Sandbox: sandbox(s.Plugins.Sandbox), PublicURL: s.PublicURL, Logger: logger,
 		Events: func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error {
 			return g.receipts.Store(ctx, receipt.Events{Receipts: receipts, Inbound: inbound})
 		},

@@ -16,7 +16,7 @@ const MaxCallbackBody = 256 << 10
 // CallbackRequest is a provider's HTTP request, exactly as received.
 type CallbackRequest struct {
 	Method     string
-	Path       string // below the connector's callback URL, with a leading slash
+	Path       string // below the connector's callback URL, with a leading slash; "/" is the URL itself
 	Query      string // raw, without the question mark
 	Header     http.Header
 	Body       []byte // at most MaxCallbackBody

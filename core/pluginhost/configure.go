@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -206,12 +207,21 @@ func (g *generation) offer(ctx context.Context, p *process, c ConnectorConfig) (
 		return diagnostics, false, nil
 	}
 	taken, err := p.service.Configure(ctx, &channelv1.ConfigureRequest{
-		Connector: string(c.ID), Revision: c.Revision, Config: c.Config,
+		Connector: string(c.ID), Revision: c.Revision, Config: c.Config, CallbackUrl: g.callbackURL(c.ID, about),
 	})
 	if err != nil {
 		return diagnostics, true, callError("Configure", err)
 	}
 	return append(diagnostics, g.diagnostics(taken.GetDiagnostics())...), true, nil
+}
+
+// callbackURL is where the provider reaches a connector's plugin; empty if it does not take callbacks, or is not known.
+func (g *generation) callbackURL(id core.ConnectorID, about *description) string {
+	base := strings.TrimSuffix(g.host.options.PublicURL, "/")
+	if base == "" || !about.capabilities.GetCallback() || g.shadows() {
+		return ""
+	}
+	return base + "/callbacks/" + string(id)
 }
 
 // remove has the process forget a connector.

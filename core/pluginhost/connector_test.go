@@ -169,7 +169,7 @@ func TestSecretsAreHidden(t *testing.T) {
 }
 
 func TestCallback(t *testing.T) {
-	h := run(t, nil, "good", "bare")
+	h := run(t, func(o *pluginhost.Options) { o.PublicURL = "https://gateway.example.com/" }, "good", "bare")
 	h.connect("good", "bare")
 	body := bytes.Repeat([]byte("x"), pluginhost.MaxCallbackBody)
 	response, err := h.HandleCallback(t.Context(), "test/good", pluginhost.CallbackRequest{
@@ -178,7 +178,8 @@ func TestCallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.Status != 202 || !slices.Equal(response.Header["X-Seen"], []string{"POST", "/dlr", "a=1"}) || !bytes.Equal(response.Body, body) {
+	seen := []string{"POST", "/dlr", "a=1", "https://gateway.example.com/callbacks/test/good"}
+	if response.Status != 202 || !slices.Equal(response.Header["X-Seen"], seen) || !bytes.Equal(response.Body, body) {
 		t.Errorf("response: %d %v, %d bytes", response.Status, response.Header, len(response.Body))
 	}
 	if len(response.Receipts) != 2 || len(response.Inbound) != 1 {

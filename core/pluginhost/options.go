@@ -30,6 +30,9 @@ type Options struct {
 	// are stored: the plugin then tells its provider so. It is called again, after a pause, until
 	// it returns nil, and must therefore stand being called twice with the same events. Required.
 	Events func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error
+	// PublicURL is where providers reach this gateway, e.g. "https://gateway.example.com": plugins are told the URL of
+	// each connector's callbacks. Empty: they are told none.
+	PublicURL string
 	// Logger takes the host's own messages and every line that a plugin writes to its standard
 	// error. Nil discards them.
 	Logger *slog.Logger

@@ -81,6 +81,10 @@ func behaviors() map[string]func() {
 			f.about.Name, f.about.Capabilities.ExclusiveSession, f.locked = "good", true, true
 		}),
 
+		"thief": serve(func(f *fake) {
+			f.about.Name, f.about.Capabilities.ExclusiveSession, f.thief = "good", true, true
+		}),
+
 		// These start and misbehave.
 		"noisy":      noisy,
 		"stubborn":   stubborn,
@@ -157,6 +161,7 @@ type fake struct {
 	null   bool   // accepts all of a batch at once
 	deeds  string // what it does with every message, whatever the text says; "": that
 	locked bool   // no provider lets it log in
+	thief  bool   // it fails to log in, and keeps others from it
 	picky  bool   // it takes no configuration
 	noise  func() // made at each Check
 	child  int
@@ -175,6 +180,8 @@ type fakeConfig struct {
 	Emit   int      `json:"emit"`   // batches of events
 	// Session is a file that only one process may hold, as a provider lets only one log in.
 	Session string `json:"session"`
+
+	callbackURL string // as the host told it
 }
 
 const fakeSchema = `{
@@ -276,7 +283,10 @@ func (f *fake) login(c fakeConfig) error {
 	if err != nil {
 		return err
 	}
-	return session.Close()
+	if f.thief {
+		err = os.ErrDeadlineExceeded
+	}
+	return errors.Join(err, session.Close())
 }
 
 func (f *fake) Configure(_ context.Context, r *channelv1.ConfigureRequest) (*channelv1.ConfigureResponse, error) {
@@ -300,6 +310,7 @@ func (f *fake) Configure(_ context.Context, r *channelv1.ConfigureRequest) (*cha
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.callbackURL = r.GetCallbackUrl()
 	f.configs[r.GetConnector()] = c
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -446,7 +457,10 @@ func (f *fake) Query(_ context.Context, r *channelv1.QueryRequest) (*channelv1.Q
 }
 
 func (f *fake) HandleCallback(_ context.Context, r *channelv1.HandleCallbackRequest) (*channelv1.HandleCallbackResponse, error) {
-	status, header := int32(202), []string{r.GetMethod(), r.GetPath(), r.GetQuery()}
+	f.mu.Lock()
+	at := f.configs[r.GetConnector()].callbackURL
+	f.mu.Unlock()
+	status, header := int32(202), []string{r.GetMethod(), r.GetPath(), r.GetQuery(), at}
 	if r.GetPath() == "/odd" {
 		status = 7
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -122,14 +125,18 @@ func (g *generation) toEvents(connector core.ConnectorID, events *channelv1.Even
 
 func (g *generation) toReceipt(connector core.ConnectorID, r *channelv1.Receipt, now time.Time) core.Receipt {
 	receipt := core.Receipt{
-		Connector: connector, DedupeKey: clean(r.GetDedupeKey(), maxIDText), ProviderID: clean(r.GetProviderId(), maxIDText),
+		Connector: connector, DedupeKey: givenKey(r.GetDedupeKey()), ProviderID: clean(r.GetProviderId(), maxIDText),
 		Status: g.receiptStatus(r.GetStatus()), Error: g.toSendError(r.GetError()), At: g.timeOf(r.GetAt(), now), ReceivedAt: now,
 	}
 	if record, attempt, ok := parseAttemptID(r.GetAttemptId()); ok {
 		receipt.Record, receipt.Attempt = record, attempt
 	}
 	if receipt.DedupeKey == "" {
-		receipt.DedupeKey = dedupeKey(receipt.ProviderID, r.GetAttemptId(), string(receipt.Status), r.GetAt().AsTime().String())
+		parts := []string{receipt.ProviderID, r.GetAttemptId(), string(receipt.Status), r.GetAt().AsTime().String()}
+		if r.GetRecipient() != "" { // some providers have one id for all recipients of a request
+			parts = append(parts, r.GetRecipient())
+		}
+		receipt.DedupeKey = dedupeKey(parts...)
 	}
 	return receipt
 }
@@ -151,27 +158,102 @@ func (g *generation) receiptStatus(s channelv1.ReceiptStatus) core.ReceiptStatus
 	}
 }
 
+// Bounds of an inbound message; the rest is cut, which counts as a breach of the contract.
+const (
+	maxInboundAttributes  = 64
+	maxInboundAttachments = 20
+)
+
 func (g *generation) toInbound(connector core.ConnectorID, m *channelv1.Inbound, now time.Time) core.Inbound {
 	inbound := core.Inbound{
-		Connector: connector, DedupeKey: clean(m.GetDedupeKey(), maxIDText), ProviderID: clean(m.GetProviderId(), maxIDText),
-		From: clean(m.GetFrom(), maxIDText), To: clean(m.GetTo(), maxIDText), Text: clean(m.GetText(), maxMessageBytes),
-		Attributes: cleanAll(m.GetAttributes()), At: g.timeOf(m.GetAt(), now), ReceivedAt: now,
+		Connector: connector, DedupeKey: givenKey(m.GetDedupeKey()), ProviderID: g.bounded(m.GetProviderId(), maxIDText),
+		From: g.bounded(m.GetFrom(), maxIDText), To: g.bounded(m.GetTo(), maxIDText), Text: g.bounded(m.GetText(), maxMessageBytes),
+		Attributes: g.attributesOf(m), At: g.timeOf(m.GetAt(), now), ReceivedAt: now,
 	}
 	if inbound.DedupeKey == "" {
-		inbound.DedupeKey = dedupeKey(inbound.ProviderID, inbound.From, inbound.To, inbound.Text, m.GetAt().AsTime().String())
+		at := m.GetAt().AsTime()
+		if inbound.ProviderID == "" { // with neither id nor time a repeat is stored twice, rather than the same text a week later lost
+			at = inbound.At
+		}
+		inbound.DedupeKey = dedupeKey(inbound.ProviderID, inbound.From, inbound.To, inbound.Text, at.String())
 	}
 	return inbound
 }
 
-func cleanAll(attributes map[string]string) map[string]string {
+// Names under which parts of an inbound message stand among its attributes, before those of the plugin.
+const (
+	attributeKind        = "kind"
+	attributeReplyTo     = "reply_to_provider_id"
+	attributeAttachments = "attachments" // a JSON list of {name, content_type, url}
+)
+
+// attributesOf is all that a plugin tells of an inbound message beside sender, recipient and text.
+func (g *generation) attributesOf(m *channelv1.Inbound) map[string]string {
+	given := m.GetAttributes()
+	names := slices.Sorted(maps.Keys(given))
+	if len(names) > maxInboundAttributes {
+		g.violations.malformed.Add(1)
+		names = names[:maxInboundAttributes]
+	}
+	attributes := make(map[string]string, len(names))
+	for _, name := range names {
+		attributes[g.bounded(name, maxIDText)] = g.bounded(given[name], maxErrorText)
+	}
+	if m.GetKind() != "" {
+		attributes[attributeKind] = g.bounded(m.GetKind(), maxIDText)
+	}
+	if m.GetReplyToProviderId() != "" {
+		attributes[attributeReplyTo] = g.bounded(m.GetReplyToProviderId(), maxIDText)
+	}
+	if attachments := g.attachmentsOf(m); attachments != "" {
+		attributes[attributeAttachments] = attachments
+	}
 	if len(attributes) == 0 {
 		return nil
 	}
-	cleaned := make(map[string]string, len(attributes))
-	for name, value := range attributes {
-		cleaned[clean(name, maxIDText)] = clean(value, maxErrorText)
+	return attributes
+}
+
+// attachmentsOf lists the files of an inbound message as JSON; empty: none.
+func (g *generation) attachmentsOf(m *channelv1.Inbound) string {
+	type attachment struct {
+		Name        string `json:"name,omitempty"`
+		ContentType string `json:"content_type,omitempty"`
+		URL         string `json:"url,omitempty"`
 	}
-	return cleaned
+	given := m.GetAttachments()
+	if len(given) > maxInboundAttachments {
+		g.violations.malformed.Add(1)
+		given = given[:maxInboundAttachments]
+	}
+	if len(given) == 0 {
+		return ""
+	}
+	list := make([]attachment, len(given))
+	for i, a := range given {
+		list[i] = attachment{g.bounded(a.GetName(), maxIDText), g.bounded(a.GetContentType(), maxCodeText), g.bounded(a.GetUrl(), maxErrorText)}
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return "" // strings alone always can
+	}
+	return string(text)
+}
+
+// bounded is clean, and counts what it cuts.
+func (g *generation) bounded(s string, limit int) string {
+	if len(s) > limit {
+		g.violations.malformed.Add(1)
+	}
+	return clean(s, limit)
+}
+
+// givenKey is the key that a plugin gave an event. A long one is not cut: two events could then have the same.
+func givenKey(key string) string {
+	if len(key) > maxIDText {
+		return dedupeKey(key)
+	}
+	return clean(key, maxIDText)
 }
 
 // timeOf reads a time by the provider's clock, now if there is none.

@@ -18,7 +18,7 @@ import (
 // CallbackRequest is a provider's HTTP request, exactly as received.
 type CallbackRequest struct {
 	Method     string
-	Path       string // below the connector's callback URL
+	Path       string // below the connector's callback URL, with a leading slash; "/" is the URL itself
 	Query      string
 	Header     http.Header
 	Body       []byte
