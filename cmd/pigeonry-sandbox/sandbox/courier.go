@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"container/heap"
 	"context"
 	"log/slog"
 	"slices"
@@ -30,16 +29,18 @@ type receipt struct {
 	until time.Time
 }
 
+func (r *receipt) dueAt() time.Time { return r.due }
+
 // courier brings the receipts of one system id to whichever of its sessions can receive.
 type courier struct {
 	log    *slog.Logger
 	quit   chan struct{}  // closed by stop
 	offers chan struct{}  // a slot for each receipt being offered
-	wake   chan struct{}  // a receipt or a session has come
+	wake   bell           // a receipt or a session has come
 	flying sync.WaitGroup // offers under way
 
 	mu       sync.Mutex
-	pending  receiptHeap
+	pending  agenda[*receipt]
 	sessions []*smpp.Session
 	turn     int
 }
@@ -47,7 +48,7 @@ type courier struct {
 func newCourier(log *slog.Logger) *courier {
 	return &courier{
 		log: log, quit: make(chan struct{}),
-		offers: make(chan struct{}, receiptOffers), wake: make(chan struct{}, 1),
+		offers: make(chan struct{}, receiptOffers), wake: newBell(),
 	}
 }
 
@@ -62,7 +63,7 @@ func (c *courier) join(s *smpp.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sessions = append(c.sessions, s)
-	c.signal()
+	c.wake.ring()
 }
 
 // leave removes a session that has ended.
@@ -76,16 +77,8 @@ func (c *courier) leave(s *smpp.Session) {
 func (c *courier) schedule(r *receipt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	heap.Push(&c.pending, r)
-	if c.pending[0] == r { // otherwise the courier wakes up early enough by itself
-		c.signal()
-	}
-}
-
-func (c *courier) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	if c.pending.add(r) { // otherwise the courier wakes up early enough by itself
+		c.wake.ring()
 	}
 }
 
@@ -97,7 +90,7 @@ func (c *courier) run() {
 	for {
 		r, session, wait := c.next(time.Now())
 		if r == nil {
-			if !c.sleep(wait) {
+			if !c.wake.sleep(wait, c.quit) {
 				return
 			}
 			continue
@@ -118,10 +111,10 @@ func (c *courier) run() {
 func (c *courier) next(now time.Time) (*receipt, *smpp.Session, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.pending) == 0 {
+	if c.pending.len() == 0 {
 		return nil, nil, time.Hour
 	}
-	if wait := c.pending[0].due.Sub(now); wait > 0 {
+	if wait := c.pending.first().due.Sub(now); wait > 0 {
 		return nil, nil, wait
 	}
 	if len(c.sessions) == 0 {
@@ -129,29 +122,14 @@ func (c *courier) next(now time.Time) (*receipt, *smpp.Session, time.Duration) {
 		return nil, nil, time.Minute
 	}
 	c.turn++
-	r := c.pending[0]
-	heap.Pop(&c.pending)
-	return r, c.sessions[c.turn%len(c.sessions)], 0
+	return c.pending.take(), c.sessions[c.turn%len(c.sessions)], 0
 }
 
 // forget drops receipts that waited too long for a bind; the caller holds the lock.
 func (c *courier) forget(now time.Time) {
-	for len(c.pending) > 0 && now.Sub(c.pending[0].due) > receiptPatience {
-		heap.Pop(&c.pending)
+	for c.pending.len() > 0 && now.Sub(c.pending.first().due) > receiptPatience {
+		c.pending.take()
 	}
-}
-
-// sleep reports false when the courier is told to stop.
-func (c *courier) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.wake:
-	case <-c.quit:
-		return false
-	}
-	return true
 }
 
 // offer hands a receipt to a session. One that is not taken is offered again later: a client that
@@ -173,32 +151,4 @@ func (c *courier) offer(running context.Context, r *receipt, session *smpp.Sessi
 	}
 	r.due = now.Add(receiptPause)
 	c.schedule(r)
-}
-
-// receiptHeap orders receipts by the time they are due (container/heap).
-type receiptHeap []*receipt //nolint:recvcheck // as container/heap asks for
-
-// Len implements sort.Interface.
-func (h receiptHeap) Len() int { return len(h) }
-
-// Less implements sort.Interface.
-func (h receiptHeap) Less(i, j int) bool { return h[i].due.Before(h[j].due) }
-
-// Swap implements sort.Interface.
-func (h receiptHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *receiptHeap) Push(x any) {
-	if r, ok := x.(*receipt); ok {
-		*h = append(*h, r)
-	}
-}
-
-// Pop implements heap.Interface.
-func (h *receiptHeap) Pop() any {
-	old := *h
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return last
 }

@@ -28,7 +28,7 @@ const maxDelayMS = 3_600_000
 
 // Fault says how the provider of one channel misbehaves. The zero value behaves well.
 type Fault struct {
-	// Channel is "email" or "sms".
+	// Channel is "email" (SMTP), "sms" (SMPP), or the name of a provider with an HTTP API, such as "twilio".
 	Channel string `json:"channel"`
 	// LatencyMS is waited before each answer.
 	LatencyMS int `json:"latency_ms"`
@@ -36,6 +36,8 @@ type Fault struct {
 	ErrorRate Share `json:"error_rate"`
 	// ErrorKind of the refused: "temporary" (the default) or "permanent".
 	ErrorKind string `json:"error_kind,omitempty"`
+	// ErrorCode is the error of the refused by the provider's own code, whatever ErrorKind says; for providers with an HTTP API.
+	ErrorCode string `json:"error_code,omitempty"`
 	// Throttle bounds the messages a second; what goes beyond is refused as too fast.
 	Throttle Throttle `json:"throttle"`
 	// AcceptThenDrop is the share that is accepted and then lost.
@@ -142,14 +144,17 @@ type FieldError struct {
 // Error implements error.
 func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
 
-// Validate reports everything that is wrong with a fault.
-func (f Fault) Validate() []*FieldError {
+// Validate reports everything that is wrong with a fault. Names are the channels and providers that there are faults for.
+func (f Fault) Validate(names []string) []*FieldError {
 	var wrong []*FieldError
 	refuse := func(field, reason string, args ...any) {
 		wrong = append(wrong, &FieldError{Field: field, Reason: fmt.Sprintf(reason, args...)})
 	}
-	if f.Channel != ChannelEmail && f.Channel != ChannelSMS {
-		refuse("channel", "want %q or %q, got %q", ChannelEmail, ChannelSMS, f.Channel)
+	if !slices.Contains(names, f.Channel) {
+		refuse("channel", "want one of %s, got %q", strings.Join(names, ", "), f.Channel)
+	}
+	if f.ErrorCode != "" && (f.Channel == ChannelEmail || f.Channel == ChannelSMS) {
+		refuse("error_code", "this is for providers with an HTTP API; take error_kind")
 	}
 	if f.LatencyMS < 0 || f.LatencyMS > maxDelayMS {
 		refuse("latency_ms", "want 0 to %d, got %d", maxDelayMS, f.LatencyMS)
@@ -176,14 +181,14 @@ func (f Fault) Validate() []*FieldError {
 }
 
 // decodeFault reads a fault from JSON and reports everything that is wrong with it, field by field.
-func decodeFault(body []byte) (Fault, []*FieldError) {
+func decodeFault(body []byte, names []string) (Fault, []*FieldError) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
 		return Fault{}, []*FieldError{{Field: "body", Reason: "want one JSON object: " + err.Error()}}
 	}
 	var f Fault
 	targets := map[string]any{
-		"channel": &f.Channel, "latency_ms": &f.LatencyMS, "error_kind": &f.ErrorKind, "throttle": &f.Throttle,
+		"channel": &f.Channel, "latency_ms": &f.LatencyMS, "error_kind": &f.ErrorKind, "error_code": &f.ErrorCode, "throttle": &f.Throttle,
 		"receipt_delay_ms": &f.ReceiptDelayMS,
 	}
 	for _, s := range f.shares() {
@@ -204,7 +209,7 @@ func decodeFault(body []byte) (Fault, []*FieldError) {
 	if len(wrong) > 0 {
 		return Fault{}, wrong
 	}
-	return f, f.Validate()
+	return f, f.Validate(names)
 }
 
 // decodeReason says in plain words why a value does not fit its field.

@@ -49,7 +49,7 @@ func TestFaultsAreValidated(t *testing.T) {
 		{"booleans", `{"channel":"sms","throttle":true,"accept_then_drop":true,"error_rate":false}`, "", ""},
 		{"no JSON", `{`, "body", "want one JSON object"},
 		{"list", `[]`, "body", "want one JSON object"},
-		{"no channel", `{}`, "channel", `want "email" or "sms"`},
+		{"no channel", `{}`, "channel", `want one of email, sms`},
 		{"other channel", `{"channel":"fax"}`, "channel", `got "fax"`},
 		{"unknown field", `{"channel":"sms","latency":5}`, "latency", "known are"},
 		{"rate above 1", `{"channel":"sms","error_rate":50}`, "error_rate", "want 0 to 1"},

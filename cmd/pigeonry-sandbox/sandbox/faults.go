@@ -12,6 +12,7 @@ import (
 type decision struct {
 	latency      time.Duration
 	outcome      Outcome
+	code         string // the provider's own error code that is asked for
 	receiptDelay time.Duration
 	receipts     receiptTricks
 }
@@ -21,6 +22,7 @@ type receiptTricks struct{ doubled, early, forged, disordered bool }
 
 // faults holds the fault of each channel.
 type faults struct {
+	names        []string // what there are faults for
 	receiptDelay time.Duration
 
 	mu       sync.Mutex
@@ -29,8 +31,9 @@ type faults struct {
 	throttle map[string]*rate.Limiter
 }
 
-func newFaults(receiptDelay time.Duration, seed uint64) *faults {
+func newFaults(names []string, receiptDelay time.Duration, seed uint64) *faults {
 	return &faults{
+		names:        names,
 		receiptDelay: receiptDelay,
 		random:       rand.New(rand.NewPCG(seed, seed)),
 		current:      map[string]Fault{},
@@ -67,7 +70,7 @@ func (f *faults) all() map[string]Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := map[string]Fault{}
-	for _, name := range []string{ChannelEmail, ChannelSMS} {
+	for _, name := range f.names {
 		fault := f.current[name]
 		fault.Channel = name
 		out[name] = fault
@@ -101,6 +104,7 @@ func (f *faults) decide(channel string) decision {
 		if fault.ErrorKind == ErrorPermanent {
 			d.outcome = OutcomeRefused
 		}
+		d.code = fault.ErrorCode
 	case f.hit(fault.Unanswered):
 		d.outcome = OutcomeUnanswered
 	case f.hit(fault.AcceptThenDrop):

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,8 +41,13 @@ func newWeb(s *Sandbox) *http.Server {
 	mux.HandleFunc("DELETE /api/faults", w.clearFaults)
 	mux.HandleFunc("GET /api/ledger", w.ledger)
 	mux.HandleFunc("GET /api/ledger/summary", w.summary)
+	s.providers.register(mux)
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) { answer(rw, http.StatusOK, w.sandbox.Addresses()) })
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // APNs speaks nothing else
+	return server
 }
 
 // stopWeb lets requests finish; event streams end by themselves when the sandbox stops.
@@ -116,7 +123,7 @@ func (w *web) putFault(rw http.ResponseWriter, r *http.Request) {
 		refuse(rw, &FieldError{Field: "body", Reason: err.Error()})
 		return
 	}
-	fault, wrong := decodeFault(body)
+	fault, wrong := decodeFault(body, w.sandbox.faults.names)
 	if len(wrong) > 0 {
 		refuse(rw, wrong...)
 		return
@@ -127,8 +134,8 @@ func (w *web) putFault(rw http.ResponseWriter, r *http.Request) {
 
 func (w *web) clearFaults(rw http.ResponseWriter, r *http.Request) {
 	channel := r.URL.Query().Get("channel")
-	if channel != "" && channel != ChannelEmail && channel != ChannelSMS {
-		refuse(rw, &FieldError{Field: "channel", Reason: fmt.Sprintf("want %q or %q, got %q", ChannelEmail, ChannelSMS, channel)})
+	if names := w.sandbox.faults.names; channel != "" && !slices.Contains(names, channel) {
+		refuse(rw, &FieldError{Field: "channel", Reason: fmt.Sprintf("want one of %s, got %q", strings.Join(names, ", "), channel)})
 		return
 	}
 	w.sandbox.faults.clear(channel)

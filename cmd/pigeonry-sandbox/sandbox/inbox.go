@@ -13,6 +13,8 @@ type Message struct {
 	ID int64 `json:"id"`
 	// Channel is "email", "sms", or what a hook was called by.
 	Channel string `json:"channel"`
+	// Provider is the name of a provider with an HTTP API.
+	Provider string `json:"provider,omitempty"`
 	// To is the mail address, or the number with a plus sign if it is international.
 	To   string `json:"to"`
 	From string `json:"from"`

@@ -51,8 +51,10 @@ type Entry struct {
 	Seq int64 `json:"seq"`
 	// Channel is "email", "sms", or what a hook was called by.
 	Channel string `json:"channel"`
-	To      string `json:"to"`
-	From    string `json:"from"`
+	// Provider is the name of a provider with an HTTP API; the others have their channel for themselves.
+	Provider string `json:"provider,omitempty"`
+	To       string `json:"to"`
+	From     string `json:"from"`
 	// Reference is the sender's mark of the message, where the protocol carries one: the header
 	// X-Pigeonry-Id of a mail, user_message_reference of an SMS. A repeat has the same.
 	Reference string `json:"reference,omitempty"`
@@ -69,7 +71,8 @@ type Entry struct {
 	// SHA256 is the hex SHA-256 of the text (of the HTML when a mail has no text).
 	SHA256  string  `json:"sha256"`
 	Outcome Outcome `json:"outcome"`
-	// Answer is what the sender was told, e.g. "250 2.0.0" or "0x00000058"; empty if nothing.
+	// Answer is what the sender was told, e.g. "250 2.0.0" or "0x00000058", or the error code of a provider with an HTTP API;
+	// empty if nothing.
 	Answer     string    `json:"answer,omitempty"`
 	ReceivedAt time.Time `json:"received_at"`
 }

@@ -74,6 +74,8 @@ type Sandbox struct {
 	ledger    *ledger
 	inbox     *inbox
 	faults    *faults
+	providers providers
+	post      *post
 
 	mail *mailServer
 	smsc *smsc
@@ -102,14 +104,17 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		addresses: Addresses{
 			SMTP: listeners[0].Addr().String(), SMPP: listeners[1].Addr().String(), HTTP: listeners[2].Addr().String(),
 		},
-		log: o.Log, ledger: book, inbox: newInbox(o.InboxBound), faults: newFaults(o.ReceiptDelay, o.Seed),
+		log: o.Log, ledger: book, inbox: newInbox(o.InboxBound), post: newPost(o.Log),
 		stopping: make(chan struct{}), failed: make(chan error, len(listeners)),
 	}
+	s.providers = newProviders(newCounter(s))
+	s.faults = newFaults(s.providers.names(), o.ReceiptDelay, o.Seed)
 	s.mail = newMailServer(s, listeners[0])
 	s.smsc = newSMSC(s, listeners[1])
 	s.web = newWeb(s)
 	s.serve("SMTP", s.mail.serve)
 	s.serve("SMPP", s.smsc.serve)
+	s.serving.Go(s.post.run)
 	s.serve("HTTP", func() error { return s.web.Serve(listeners[2]) })
 	return s, nil
 }
@@ -150,7 +155,7 @@ func (s *Sandbox) Clear() { s.inbox.clear() }
 // SetFault makes the provider of fault.Channel misbehave from now on.
 func (s *Sandbox) SetFault(fault Fault) error {
 	var errs []error
-	for _, wrong := range fault.Validate() {
+	for _, wrong := range fault.Validate(s.faults.names) {
 		errs = append(errs, wrong)
 	}
 	if len(errs) == 0 {
@@ -212,6 +217,7 @@ func (s *Sandbox) Stop(ctx context.Context) error {
 	s.stopOnce.Do(func() {
 		close(s.stopping)
 		s.stopErr = errors.Join(s.mail.stop(ctx), s.smsc.stop(ctx), stopWeb(ctx, s.web))
+		s.post.stop()
 		s.serving.Wait()
 		s.stopErr = errors.Join(s.stopErr, s.ledger.close())
 	})
