@@ -38,6 +38,7 @@ func describe[C any](p Plugin[C], d definition) (*channelv1.DescribeResponse, er
 		ExclusiveSession: p.Capabilities.Exclusive,
 		Html:             p.Capabilities.HTML,
 		Attachments:      p.Capabilities.Attachments,
+		Share:            true, // the SDK serves it, whether there is a SharedToken or not
 	}
 	addInterfaces(capabilities, p.Prototype)
 	return &channelv1.DescribeResponse{
@@ -113,6 +114,7 @@ func printDescription(w io.Writer, d *channelv1.DescribeResponse) error {
 			"idempotent_send": c.GetIdempotentSend(), "query": c.GetQuery(), "callback": c.GetCallback(),
 			"receive": c.GetReceive(), "receipts": c.GetReceipts(), "check": c.GetCheck(),
 			"exclusive_session": c.GetExclusiveSession(), "html": c.GetHtml(), "attachments": c.GetAttachments(),
+			"share": c.GetShare(),
 		},
 		map[string]any{
 			"max_batch": l.GetMaxBatch(), "max_batch_bytes": l.GetMaxBatchBytes(),

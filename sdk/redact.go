@@ -22,7 +22,23 @@ const minSecret = 4
 type redactor struct {
 	mu      sync.Mutex
 	needles map[string]struct{}
+	passing []string // tokens, the newest last
 	current atomic.Pointer[strings.Replacer]
+}
+
+// maxPassing is how many tokens are kept in mind: one in an hour, and old ones open nothing.
+const maxPassing = 64
+
+// addPassing makes the redactor know a token that is good for a while only.
+func (r *redactor) addPassing(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.passing, token) {
+		return
+	}
+	r.passing = append(r.passing, token)
+	r.passing = r.passing[max(0, len(r.passing)-maxPassing):]
+	r.rebuild()
 }
 
 // add makes the redactor know secrets in each form in which they commonly turn up.
@@ -40,14 +56,25 @@ func (r *redactor) add(secrets []string) {
 			}
 		}
 	}
-	if len(r.needles) == before {
-		return
+	if len(r.needles) > before {
+		r.rebuild()
 	}
-	// The longest first: where one secret begins with another, the longer one must win.
-	all := make([]string, 0, len(r.needles))
+}
+
+// rebuild makes the replacer of all that is known; the caller holds the lock.
+func (r *redactor) rebuild() {
+	all := make([]string, 0, len(r.needles)+len(r.passing))
 	for n := range r.needles {
 		all = append(all, n)
 	}
+	for _, token := range r.passing {
+		for _, form := range forms(token) {
+			if len(form) >= minSecret {
+				all = append(all, form)
+			}
+		}
+	}
+	// The longest first: where one secret begins with another, the longer one must win.
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	pairs := make([]string, 0, 2*len(all))
 	for _, n := range all {

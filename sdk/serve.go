@@ -69,6 +69,7 @@ To look:      %[3]s -describe
 
 // serve runs until the gateway ends the connection or the process is orphaned.
 func (s *Server) serve() {
+	s.shares.expect()
 	s.LogTo(os.Stderr) // the file itself: go-plugin and capture replace the variable later
 	slog.SetDefault(s.log)
 	ctx, cancel := context.WithCancel(context.Background())

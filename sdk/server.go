@@ -43,6 +43,7 @@ type Server struct {
 	giveUp        chan struct{} // closed when items in flight have had their time
 	healthChanged broadcast
 	inbox         inbox
+	shares        sharing
 	entries       sync.Map // connector id → *entry
 
 	ctx        context.Context // of everything that outlives a call; ends with Close

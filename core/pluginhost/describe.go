@@ -83,6 +83,7 @@ func (d *description) names() []string {
 		{"query", d.capabilities.GetQuery()},
 		{"receipts", d.capabilities.GetReceipts()},
 		{"receive", d.capabilities.GetReceive()},
+		{"share", d.capabilities.GetShare()},
 	} {
 		if c.has {
 			names = append(names, c.name)

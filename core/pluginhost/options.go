@@ -30,6 +30,10 @@ type Options struct {
 	// are stored: the plugin then tells its provider so. It is called again, after a pause, until
 	// it returns nil, and must therefore stand being called twice with the same events. Required.
 	Events func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error
+	// Shared keeps the values that plugins share among gateways. Nil: each process keeps its own.
+	Shared SharedValues
+	// Now is the time by which shared values end, that of all gateways; default time.Now.
+	Now func() time.Time
 	// PublicURL is where providers reach this gateway, e.g. "https://gateway.example.com": plugins are told the URL of
 	// each connector's callbacks. Empty: they are told none.
 	PublicURL string
@@ -38,6 +42,13 @@ type Options struct {
 	Logger *slog.Logger
 	// Timing changes how long the host waits for things.
 	Timing Timing
+}
+
+// SharedValues keeps small values of plugins for all gateways; see store.SharedValues.
+type SharedValues interface {
+	LookShared(ctx context.Context, plugin, name string, look core.SharedLook) (core.SharedValue, error)
+	KeepShared(ctx context.Context, plugin, name string, v core.SharedValue) error
+	DropShared(ctx context.Context, plugin, name string, revision int64) error
 }
 
 // Sandbox is what a plugin's process may take. A field that is zero sets no bound.
@@ -78,6 +89,9 @@ func (o Options) withDefaults() Options {
 	o.Timing = o.Timing.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return o
 }

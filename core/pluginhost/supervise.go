@@ -23,14 +23,16 @@ func (g *generation) run(ctx context.Context) {
 			g.setState(core.GenerationStopped)
 			return
 		}
-		g.meter.crash()
+		if !outcome.innocent {
+			g.meter.crash()
+		}
 		wait, again := history.add(outcome.crash)
 		if permanent(outcome.err) || !g.deserves() {
-			g.fail(outcome.err)
+			g.fail(outcome.err, outcome.innocent)
 			return
 		}
 		if !again {
-			g.fail(fmt.Errorf("crash loop: %d crashes within %s; the last: %w", len(history.recent), crashWindow, outcome.err))
+			g.fail(fmt.Errorf("crash loop: %d crashes within %s; the last: %w", len(history.recent), crashWindow, outcome.err), outcome.innocent)
 			return
 		}
 		g.crashed(outcome.err, wait)
@@ -57,6 +59,8 @@ func (g *generation) settle() { g.settleOnce.Do(func() { close(g.settled) }) }
 type ending struct {
 	err   error
 	crash crash
+	// innocent: the plugin did no wrong; somebody else ended it, or this machine could not start it.
+	innocent bool
 }
 
 // once starts a process and attends it to its end.
@@ -65,11 +69,13 @@ func (g *generation) once(ctx context.Context) ending {
 	g.fruitful.Store(false)
 	p, about, err := g.bringUp(ctx)
 	if err != nil {
-		return ending{err: err, crash: crash{at: time.Now(), outside: fromOutside(err)}}
+		outside := fromOutside(err)
+		return ending{err: err, crash: crash{at: time.Now(), outside: outside}, innocent: outside || !ofPlugin(err)}
 	}
 	err = g.attend(ctx, p, about)
-	return ending{err: err, crash: crash{
-		at: time.Now(), outside: p.runner.exited().outside(),
+	outside := p.runner.exited().outside()
+	return ending{err: err, innocent: outside, crash: crash{
+		at: time.Now(), outside: outside,
 		useful: g.fruitful.Load() || time.Since(p.started) >= stableAfter,
 	}}
 }
@@ -116,6 +122,9 @@ func (g *generation) attend(ctx context.Context, p *process, about *description)
 	work.Go(func() { g.examine(life, p) })
 	if about.capabilities.GetReceive() {
 		work.Go(func() { g.receive(life, p) })
+	}
+	if about.capabilities.GetShare() && g.host.options.Shared != nil {
+		work.Go(func() { g.share(life, p) })
 	}
 	g.settle()
 	graceful := false

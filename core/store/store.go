@@ -30,6 +30,7 @@ type Store interface {
 	Dispatch
 	Sweep
 	Receipts
+	Inbox
 	Messages
 	Templates
 	Accounts
@@ -38,6 +39,7 @@ type Store interface {
 	PluginVersions
 	Rollouts
 	RolloutHistory
+	SharedValues
 	// Now is the time on the database's clock, which all instances share.
 	Now(ctx context.Context) (time.Time, error)
 	// Check reaches the database and reads, for readiness.
@@ -209,6 +211,30 @@ type Receipts interface {
 	SaveReceipts(ctx context.Context, receipts []core.Receipt) ([]Applied, error)
 	// SaveInbound stores inbound messages; a repeat of a dedupe key is dropped.
 	SaveInbound(ctx context.Context, inbound []core.Inbound) error
+}
+
+// InboundFilter narrows a list of inbound messages. Zero fields do not filter.
+type InboundFilter struct {
+	Connectors []core.ConnectorID // nil: all
+	Channel    string
+	From       string
+	// Before continues a list: only ids below it. Lists run from the newest to the oldest.
+	Before int64
+	Limit  int
+}
+
+// WaitingReceipt is a receipt that has found no message so far.
+type WaitingReceipt struct {
+	ID int64
+	core.Receipt
+}
+
+// Inbox reads what came from providers.
+type Inbox interface {
+	// InboundMessages lists what users sent to us.
+	InboundMessages(ctx context.Context, f InboundFilter) ([]core.Inbound, error)
+	// WaitingReceipts lists the receipts that wait for their message, newest first, with ids below before unless that is 0.
+	WaitingReceipts(ctx context.Context, before int64, limit int) ([]WaitingReceipt, error)
 }
 
 // Filter narrows a list of messages. Zero fields do not filter.

@@ -55,6 +55,7 @@ func Run(t *testing.T, f Factory) {
 		{"RolloutReports", reportTests},
 		{"RolloutHistory", rolloutHistoryTests},
 		{"RolloutConcurrency", rolloutConcurrencyTests},
+		{"Shared", sharedTests},
 		{"Isolation", isolationTests},
 		{"Concurrency", concurrencyTests},
 	}
