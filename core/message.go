@@ -22,6 +22,7 @@ type Message struct {
 	Attempt   int         // number of the latest attempt, 0 before the first
 	Budget    int         // attempts allowed; the caller's retry adds a new round
 	Connector ConnectorID // of the latest attempt
+	Outcome   Outcome     // of the latest attempt that has ended
 	// Doubtful marks a message of which an attempt may have reached the provider without our knowing:
 	// if it is sent again, the recipient may get it twice.
 	Doubtful    bool
@@ -51,8 +52,23 @@ type Content struct {
 	HTML        string            `json:"html,omitempty"`
 	Attributes  map[string]string `json:"attributes,omitempty"`
 	Attachments []Attachment      `json:"attachments,omitempty"`
-	// ProviderTemplate names a template of the provider's own, for providers that send nothing else.
-	ProviderTemplate *ProviderTemplate `json:"provider_template,omitempty"`
+	// ProviderTemplates name a template of the provider's own, for providers that send nothing else, by connector; AnyConnector
+	// stands for all that are not named.
+	ProviderTemplates map[ConnectorID]ProviderTemplate `json:"provider_templates,omitempty"`
+}
+
+// AnyConnector stands for every connector of a channel in Content.ProviderTemplates.
+const AnyConnector ConnectorID = "*"
+
+// TemplateFor returns the provider's template for a connector, nil if there is none.
+func (c *Content) TemplateFor(id ConnectorID) *ProviderTemplate {
+	if t, ok := c.ProviderTemplates[id]; ok {
+		return &t
+	}
+	if t, ok := c.ProviderTemplates[AnyConnector]; ok {
+		return &t
+	}
+	return nil
 }
 
 // Attachment is a file that goes with a message, by value or by URL.

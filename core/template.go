@@ -13,16 +13,19 @@ const (
 
 // Template is a text with {{variables}} for one channel.
 type Template struct {
-	ID        TemplateID
-	Account   AccountID
-	Name      string
-	Channel   string
-	Subject   string
-	Content   string
-	HTML      string
-	Variables []string // declared names; the text may use no other
-	Status    TemplateStatus
-	Revision  int // grows with each change
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID      TemplateID
+	Account AccountID
+	Name    string
+	Channel string
+	Subject string
+	Content string
+	HTML    string
+	// ProviderTemplates are used by providers that send no text of ours; their parameters may use variables. By connector, or
+	// AnyConnector.
+	ProviderTemplates map[ConnectorID]ProviderTemplate
+	Variables         []string // declared names; the text may use no other
+	Status            TemplateStatus
+	Revision          int // grows with each change
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
 }

@@ -57,12 +57,14 @@ type Draft struct {
 	HTML        string
 	Attachments []core.Attachment
 	Attributes  map[string]string
-	Priority    *int
-	DelayMS     *int64
-	SendAt      *time.Time
-	ExpireAt    *time.Time
-	Connector   core.ConnectorID
-	Metadata    map[string]string
+	// ProviderTemplates are for providers that send no text of ours, by connector or core.AnyConnector.
+	ProviderTemplates map[core.ConnectorID]core.ProviderTemplate
+	Priority          *int
+	DelayMS           *int64
+	SendAt            *time.Time
+	ExpireAt          *time.Time
+	Connector         core.ConnectorID
+	Metadata          map[string]string
 }
 
 // Recipient is one address and the variables for it.

@@ -89,3 +89,18 @@ func printable(s string) error {
 	}
 	return nil
 }
+
+// Country returns the country of a phone number in E.164, as ISO 3166-1 alpha-2; "" if it has none, or is no phone number.
+func Country(number string) string {
+	if !strings.HasPrefix(number, "+") {
+		return ""
+	}
+	n, err := phonenumbers.Parse(number, "")
+	if err != nil {
+		return ""
+	}
+	if country := phonenumbers.GetRegionCodeForNumber(n); country != "001" { // that of numbers of no country (ITU-T E.164)
+		return country
+	}
+	return ""
+}

@@ -73,6 +73,16 @@ func (p *plan) render(m *core.Message, variables map[string]string, wrong *probl
 	m.Content.Subject = template.Header(text(p.parts.subject, "/subject", template.Header))
 	m.Content.Text = text(p.parts.text, "/content", template.Plain)
 	m.Content.HTML = text(p.parts.html, "/html", template.HTML)
+	for connector, own := range p.parts.provider {
+		if m.Content.ProviderTemplates == nil {
+			m.Content.ProviderTemplates = make(map[core.ConnectorID]core.ProviderTemplate, len(p.parts.provider))
+		}
+		values := make(map[string]string, len(own.parameters))
+		for name, t := range own.parameters {
+			values[name] = text(t, "/provider_templates/"+pointerEscape(string(connector))+"/parameters/"+pointerEscape(name), template.Plain)
+		}
+		m.Content.ProviderTemplates[connector] = core.ProviderTemplate{ID: own.id, Parameters: values}
+	}
 	if p.channel == channelSMS && len(*wrong) == 0 {
 		m.Segments = template.Segments(m.Content.Text).Segments
 		if m.Segments > p.segments {

@@ -36,6 +36,13 @@ type plan struct {
 // parts are the parsed texts of a draft.
 type parts struct {
 	subject, text, html *template.Template
+	provider            map[core.ConnectorID]providerParts
+}
+
+// providerParts are the parsed parameters of a provider's template.
+type providerParts struct {
+	id         string
+	parameters map[string]*template.Template
 }
 
 // problems gathers all that is wrong with a request, so that the caller learns of everything at once.
@@ -77,6 +84,7 @@ func (s *Service) plan(ctx context.Context, r Request, now time.Time) (*plan, er
 	p.parts = parse(texts, r.Draft.Template == 0, &wrong)
 	p.blueprint = s.blueprint(r, texts.Channel, now, &wrong)
 	checkExtras(r.Draft, &wrong)
+	s.checkProviderTemplates(r.Draft, texts.Channel, &wrong)
 	return p, wrong.err()
 }
 
@@ -90,12 +98,14 @@ func (s *Service) texts(ctx context.Context, r Request, wrong *problems) (core.T
 		case !s.o.Channels.Serves(d.Channel):
 			return core.Template{}, unknownChannel(d.Channel)
 		}
-		if d.Content == "" && d.HTML == "" {
+		if d.Content == "" && d.HTML == "" && len(d.ProviderTemplates) == 0 {
 			wrong.add("/content", "is missing; give template_id, or channel and content")
 		}
-		return core.Template{Channel: d.Channel, Subject: d.Subject, Content: d.Content, HTML: d.HTML}, nil
+		return core.Template{
+			Channel: d.Channel, Subject: d.Subject, Content: d.Content, HTML: d.HTML, ProviderTemplates: d.ProviderTemplates,
+		}, nil
 	}
-	if d.Content != "" || d.HTML != "" || d.Subject != "" {
+	if d.Content != "" || d.HTML != "" || d.Subject != "" || len(d.ProviderTemplates) > 0 {
 		wrong.add("/content", "cannot be given together with template_id; leave out one of them")
 	}
 	t, err := s.o.Templates.Template(ctx, r.Account.ID, d.Template)
@@ -146,11 +156,23 @@ func parse(t core.Template, inline bool, wrong *problems) parts {
 		}
 		return parsed
 	}
-	return parts{
+	p := parts{
 		subject: read("/subject", t.Subject),
 		text:    read("/content", t.Content),
 		html:    read("/html", t.HTML),
 	}
+	for connector, own := range t.ProviderTemplates {
+		if p.provider == nil {
+			p.provider = make(map[core.ConnectorID]providerParts, len(t.ProviderTemplates))
+		}
+		field := "/provider_templates/" + pointerEscape(string(connector))
+		parameters := make(map[string]*template.Template, len(own.Parameters))
+		for name, text := range own.Parameters {
+			parameters[name] = read(field+"/parameters/"+pointerEscape(name), text)
+		}
+		p.provider[connector] = providerParts{id: own.ID, parameters: parameters}
+	}
+	return p
 }
 
 // blueprint is the message that every recipient's is a copy of.
@@ -221,6 +243,23 @@ func checkExtras(d Draft, wrong *problems) {
 	}
 	if total > maxAttachments {
 		wrong.add("/attachments", "are %d bytes together; at most %d", total, maxAttachments)
+	}
+}
+
+// checkProviderTemplates checks those of a draft; a template's were checked when it was saved.
+func (s *Service) checkProviderTemplates(d Draft, channel string, wrong *problems) {
+	if len(d.ProviderTemplates) > maxMetadata {
+		wrong.add("/provider_templates", "has %d entries; at most %d", len(d.ProviderTemplates), maxMetadata)
+	}
+	for connector, own := range d.ProviderTemplates {
+		field := "/provider_templates/" + pointerEscape(string(connector))
+		if connector != core.AnyConnector && (connector.Channel() != channel || !s.o.Channels.Has(connector)) {
+			wrong.add(field, "%q is no connector of channel %q; GET /api/connectors lists them, * stands for all", connector, channel)
+		}
+		if own.ID == "" {
+			wrong.add(field+"/id", "is missing; give the template's id at the provider")
+		}
+		checkMap(field+"/parameters", own.Parameters, wrong)
 	}
 }
 

@@ -433,6 +433,53 @@ type HealthAnswer struct {
 	RequestId string `json:"request_id"`
 }
 
+// Inbound defines model for Inbound.
+type Inbound struct {
+	// Attributes What else the provider says; the plugin's README tells.
+	Attributes TextMap `json:"attributes,omitempty,omitzero"`
+
+	// Connector The connector that it came over.
+	//
+	// Example: sms/twilio
+	Connector string `json:"connector"`
+	Content   string `json:"content"`
+
+	// From Who sent it, as the provider writes it.
+	From string `json:"from"`
+
+	// HappenedAt By the provider's clock.
+	HappenedAt time.Time `json:"happened_at"`
+	Id         int64     `json:"id"`
+
+	// ProviderId The provider's own id.
+	ProviderId string    `json:"provider_id,omitempty,omitzero"`
+	ReceivedAt time.Time `json:"received_at"`
+
+	// To To which of our numbers or accounts.
+	To string `json:"to"`
+}
+
+// InboundList defines model for InboundList.
+type InboundList struct {
+	Items []Inbound `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// InboundListAnswer defines model for InboundListAnswer.
+type InboundListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data InboundList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
 // Message defines model for Message.
 type Message struct {
 	// Attempt The number of the latest attempt; 0 before the first.
@@ -599,6 +646,9 @@ type Preview struct {
 	Content string `json:"content"`
 	Html    string `json:"html"`
 
+	// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Segments How much of an SMS the text is.
 	Segments Segments `json:"segments,omitempty,omitzero"`
 	Subject  string   `json:"subject"`
@@ -642,6 +692,20 @@ type Progress struct {
 	Undelivered int `json:"undelivered"`
 }
 
+// ProviderTemplate defines model for ProviderTemplate.
+type ProviderTemplate struct {
+	// Id As the provider calls it.
+	//
+	// Example: SMS_154950909
+	Id string `json:"id"`
+
+	// Parameters What stands for the provider's own placeholders, by their names.
+	Parameters TextMap `json:"parameters,omitempty,omitzero"`
+}
+
+// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+type ProviderTemplates map[string]ProviderTemplate
+
 // Readiness defines model for Readiness.
 type Readiness struct {
 	Connectors   []PartState     `json:"connectors"`
@@ -670,6 +734,27 @@ type ReadinessAnswer struct {
 type ReasonRequest struct {
 	// Reason Why, for the timeline.
 	Reason string `json:"reason,omitempty,omitzero"`
+}
+
+// ReceiptList defines model for ReceiptList.
+type ReceiptList struct {
+	Items []UnmatchedReceipt `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// ReceiptListAnswer defines model for ReceiptListAnswer.
+type ReceiptListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data ReceiptList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
 }
 
 // Rejection defines model for Rejection.
@@ -1022,6 +1107,10 @@ type SendBatchRequest struct {
 	// Priority 0 (whenever) to 10 (now). Lanes — 9–10 urgent, 6–8 high, 3–5 normal, 0–2 low.
 	Priority *int `json:"priority,omitempty"`
 
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Recipients Who gets it, up to 10,000.
 	Recipients []string `json:"recipients"`
 
@@ -1104,6 +1193,10 @@ type SendRequest struct {
 	// Priority 0 (whenever) to 10 (now). Lanes — 9–10 urgent, 6–8 high, 3–5 normal, 0–2 low.
 	Priority *int `json:"priority,omitempty"`
 
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Recipient Who gets it: a mail address, or a phone number in E.164 or as written in the account's default region. Other channels take what their plugin understands.
 	Recipient string `json:"recipient"`
 
@@ -1165,6 +1258,9 @@ type Template struct {
 	Id        int64     `json:"id"`
 	Name      string    `json:"name"`
 
+	// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Revision Grows with each change.
 	Revision  int            `json:"revision"`
 	Status    TemplateStatus `json:"status"`
@@ -1220,11 +1316,15 @@ type TemplateRequest struct {
 	// Content The text. `{{name}}` is a variable, `{{{{` writes two braces. At most 100 KiB.
 	Content string `json:"content,omitempty,omitzero"`
 
-	// Html The text as HTML, for e-mail. Give `content`, `html`, or both.
+	// Html The text as HTML, for e-mail. Give `content`, `html`, `provider_templates`, or several of them.
 	Html string `json:"html,omitempty,omitzero"`
 
 	// Name A name that is unique in the account.
 	Name string `json:"name"`
+
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
 
 	// Status `active` (the default) or `disabled`.
 	//
@@ -1300,6 +1400,29 @@ type TraceStatistics struct {
 
 	// TotalDurationMs From the first start to the last finish.
 	TotalDurationMs float64 `json:"total_duration_ms"`
+}
+
+// UnmatchedReceipt defines model for UnmatchedReceipt.
+type UnmatchedReceipt struct {
+	Attempt int `json:"attempt,omitempty,omitzero"`
+
+	// Connector Example: sms/twilio
+	Connector string    `json:"connector"`
+	Error     SendError `json:"error,omitempty,omitzero"`
+
+	// HappenedAt By the provider's clock.
+	HappenedAt time.Time `json:"happened_at"`
+	Id         int64     `json:"id"`
+
+	// ProviderId Of the message that it is about; at the provider.
+	ProviderId string    `json:"provider_id,omitempty,omitzero"`
+	ReceivedAt time.Time `json:"received_at"`
+
+	// RecordId The message that it is about, where the provider gives back our reference.
+	RecordId int64 `json:"record_id,omitempty,omitzero"`
+
+	// Status `delivered`, `undelivered`, `read` or `progress`.
+	Status string `json:"status"`
 }
 
 // Variables Values for the `{{variables}}` of the text. Numbers and booleans are put in as they are written; lists and
@@ -1478,6 +1601,33 @@ type ListMessagesParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ListInboundParams defines parameters for ListInbound.
+type ListInboundParams struct {
+	// Channel Only messages of this channel.
+	Channel string `form:"channel,omitempty" json:"channel,omitempty,omitzero"`
+
+	// Connector Only messages that came over this connector.
+	Connector string `form:"connector,omitempty" json:"connector,omitempty,omitzero"`
+
+	// From Only messages of this sender, as in the answers (write the `+` of a phone number as `%2B`).
+	From string `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// Limit How many items a page has at most, 1 to 200.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListUnmatchedReceiptsParams defines parameters for ListUnmatchedReceipts.
+type ListUnmatchedReceiptsParams struct {
+	// Limit How many items a page has at most, 1 to 200.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
 // SendMessageParams defines parameters for SendMessage.
 type SendMessageParams struct {
 	// IdempotencyKey Makes it safe to repeat the request: 1 to 255 printable ASCII characters, different for each new request.
@@ -1573,6 +1723,12 @@ type ServerInterface interface {
 	// CancelBatch Cancel what is left of a batch
 	// (POST /api/messages/batches/{id}/cancel)
 	CancelBatch(c *gin.Context, id BatchId)
+	// ListInbound List what users sent
+	// (GET /api/messages/inbound)
+	ListInbound(c *gin.Context, params ListInboundParams)
+	// ListUnmatchedReceipts List receipts that have found no message
+	// (GET /api/messages/receipts/unmatched)
+	ListUnmatchedReceipts(c *gin.Context, params ListUnmatchedReceiptsParams)
 	// SendMessage Send one message
 	// (POST /api/messages/send)
 	SendMessage(c *gin.Context, params SendMessageParams)
@@ -1836,6 +1992,100 @@ func (siw *ServerInterfaceWrapper) CancelBatch(c *gin.Context) {
 	}
 
 	siw.Handler.CancelBatch(c, id)
+}
+
+// ListInbound operation middleware
+func (siw *ServerInterfaceWrapper) ListInbound(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInboundParams
+
+	// ------------- Optional query parameter "channel" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "channel", c.Request.URL.Query(), &params.Channel, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter channel: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "connector" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "connector", c.Request.URL.Query(), &params.Connector, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter connector: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListInbound(c, params)
+}
+
+// ListUnmatchedReceipts operation middleware
+func (siw *ServerInterfaceWrapper) ListUnmatchedReceipts(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnmatchedReceiptsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListUnmatchedReceipts(c, params)
 }
 
 // SendMessage operation middleware
@@ -2576,6 +2826,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/api/messages/batches/:id", wrapper.GetBatch)
 	router.POST(options.BaseURL+"/api/messages/batches/:id/cancel", wrapper.CancelBatch)
 	router.GET(options.BaseURL+"/api/messages", wrapper.ListMessages)
+	router.GET(options.BaseURL+"/api/messages/inbound", wrapper.ListInbound)
+	router.GET(options.BaseURL+"/api/messages/receipts/unmatched", wrapper.ListUnmatchedReceipts)
 	router.GET(options.BaseURL+"/api/messages/:record_id", wrapper.GetMessage)
 	router.POST(options.BaseURL+"/api/messages/:record_id/cancel", wrapper.CancelMessage)
 	router.POST(options.BaseURL+"/api/messages/:record_id/retry", wrapper.RetryMessage)

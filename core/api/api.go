@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/limit"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/trace"
@@ -31,6 +32,10 @@ type Options struct {
 	Versions      Versions
 	Accounts      Accounts
 	Callbacks     Callbacks
+	Inbox         store.Inbox
+	// ConnectorsOf returns the connectors that are for the account alone, or for it among few, as of now: what comes in over
+	// them is its own.
+	ConnectorsOf func(account string) []core.ConnectorID
 	// Operators returns the names of the accounts whose keys may change plugins, as of now; default: "default" alone.
 	Operators func() []string
 	// Ready returns the state of each dependency. It must obey ctx.
@@ -71,6 +76,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.Operators == nil {
 		o.Operators = func() []string { return []string{defaultOperator} }
+	}
+	if o.ConnectorsOf == nil {
+		o.ConnectorsOf = func(string) []core.ConnectorID { return nil }
 	}
 	s := &server{o: o}
 	engine := newEngine()
@@ -124,7 +132,7 @@ func (o Options) check() error {
 	v := reflect.ValueOf(o)
 	for _, name := range []string{
 		"Authenticator", "Sender", "Idempotency", "Messages", "Retrier", "Templates", "Traces", "Plugins",
-		"Rollouts", "Records", "Versions", "Accounts", "Callbacks", "Ready", "Metrics", "Limiter", "Rules", "Logger",
+		"Rollouts", "Records", "Versions", "Accounts", "Callbacks", "Inbox", "Ready", "Metrics", "Limiter", "Rules", "Logger",
 	} {
 		if v.FieldByName(name).IsNil() {
 			missing = append(missing, name)

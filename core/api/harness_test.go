@@ -39,6 +39,7 @@ type harness struct {
 	other   string // a key of another account
 
 	rules     map[string][]limit.Rule
+	owned     map[string][]core.ConnectorID // by account
 	nodes     map[core.TraceID][]core.Node
 	plugins   plugins
 	rollouts  *rollouts
@@ -81,8 +82,9 @@ func newHarness(t testing.TB, changes ...func(*api.Options)) *harness {
 	must(t, err)
 	o := api.Options{
 		Authenticator: accounts, Sender: sender, Idempotency: sender.Keys(), Messages: h.store, Retrier: h,
-		Templates: h.store, Traces: h, Plugins: &h.plugins, Callbacks: h, Ready: h.dependencies,
-		Rollouts: h.rollouts, Records: h.rollouts, Versions: h.rollouts, Accounts: h.store,
+		Templates: h.store, Traces: h, Plugins: &h.plugins, Callbacks: h, Inbox: h.store, Ready: h.dependencies,
+		ConnectorsOf: func(account string) []core.ConnectorID { return h.owned[account] },
+		Rollouts:     h.rollouts, Records: h.rollouts, Versions: h.rollouts, Accounts: h.store,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = io.WriteString(w, "# metrics\n")

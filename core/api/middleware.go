@@ -77,11 +77,20 @@ func (s *server) operate(c *gin.Context) {
 	if !strings.HasPrefix(c.FullPath(), "/api/plugins/") {
 		return
 	}
-	if name := callOf(c).account.Name; !slices.Contains(s.o.Operators(), name) {
-		s.fail(c, &core.Error{
-			Kind: core.KindForbidden, Code: core.CodeForbidden,
-			Message: fmt.Sprintf("the account %q may not change plugins; use a key of an operator, or add the account to operators in the gateway's settings", name),
-		})
+	if err := s.operator(c, "change plugins"); err != nil {
+		s.fail(c, err)
+	}
+}
+
+// operator is an error unless the caller is an operator.
+func (s *server) operator(c *gin.Context, what string) error {
+	name := callOf(c).account.Name
+	if slices.Contains(s.o.Operators(), name) {
+		return nil
+	}
+	return &core.Error{
+		Kind: core.KindForbidden, Code: core.CodeForbidden,
+		Message: fmt.Sprintf("the account %q may not %s; use a key of an operator, or add the account to operators in the gateway's settings", name, what),
 	}
 }
 

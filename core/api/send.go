@@ -24,6 +24,7 @@ func (s *server) SendMessage(c *gin.Context, _ SendMessageParams) {
 			Content: body.Content, HTML: body.Html, Attachments: attachments(body.Attachments),
 			Attributes: body.Attributes, Priority: body.Priority, DelayMS: body.DelayMs, SendAt: body.SendAt,
 			ExpireAt: body.ExpireAt, Connector: core.ConnectorID(body.Connector), Metadata: body.Metadata,
+			ProviderTemplates: providerTemplates(body.ProviderTemplates),
 		},
 		Recipients: []accept.Recipient{{Address: body.Recipient, Variables: body.Variables}},
 	}, singleAnswer)
@@ -48,6 +49,7 @@ func (s *server) SendBatch(c *gin.Context, _ SendBatchParams) {
 			Content: body.Content, HTML: body.Html, Attachments: attachments(body.Attachments),
 			Attributes: body.Attributes, Priority: body.Priority, DelayMS: body.DelayMs, SendAt: body.SendAt,
 			ExpireAt: body.ExpireAt, Connector: core.ConnectorID(body.Connector), Metadata: body.Metadata,
+			ProviderTemplates: providerTemplates(body.ProviderTemplates),
 		},
 		Recipients: recipients,
 	}, batchAnswer)
@@ -151,4 +153,28 @@ func attachments(given []Attachment) []core.Attachment {
 		all[i] = core.Attachment{Name: a.Name, ContentType: a.ContentType, ContentID: a.ContentId, Data: a.Data, URL: a.Url}
 	}
 	return all
+}
+
+// providerTemplates are those of a request in the core's words.
+func providerTemplates(given ProviderTemplates) map[core.ConnectorID]core.ProviderTemplate {
+	if len(given) == 0 {
+		return nil
+	}
+	own := make(map[core.ConnectorID]core.ProviderTemplate, len(given))
+	for connector, t := range given {
+		own[core.ConnectorID(connector)] = core.ProviderTemplate{ID: t.Id, Parameters: t.Parameters}
+	}
+	return own
+}
+
+// providerTemplatesOf is the way back.
+func providerTemplatesOf(own map[core.ConnectorID]core.ProviderTemplate) ProviderTemplates {
+	if len(own) == 0 {
+		return nil
+	}
+	told := make(ProviderTemplates, len(own))
+	for connector, t := range own {
+		told[string(connector)] = ProviderTemplate{Id: t.ID, Parameters: t.Parameters}
+	}
+	return told
 }

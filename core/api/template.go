@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -46,9 +48,10 @@ func checkTemplate(t core.Template, declared *[]string) ([]string, error) {
 	if !validTemplateStatus(t.Status) {
 		wrong.add("/status", templateStatusRule)
 	}
-	if t.Content == "" && t.HTML == "" {
+	if t.Content == "" && t.HTML == "" && len(t.ProviderTemplates) == 0 {
 		wrong.add("/content", "is missing; give content, html, or both")
 	}
+	checkProviderTemplates(t, &wrong)
 	used := checkTexts(t, declared, &wrong)
 	if declared == nil {
 		return used, wrong.err()
@@ -107,20 +110,61 @@ type text struct {
 	escape template.Escape
 }
 
-func textsOf(t core.Template) [3]text {
-	return [3]text{
+// textsOf are the subject, the content, the HTML, and then the parameters of the providers' templates.
+func textsOf(t core.Template) []text {
+	texts := []text{
 		{"/subject", t.Subject, template.Header},
 		{"/content", t.Content, template.Plain},
 		{"/html", t.HTML, template.HTML},
+	}
+	for _, connector := range slices.Sorted(maps.Keys(t.ProviderTemplates)) {
+		own := t.ProviderTemplates[connector]
+		for _, name := range slices.Sorted(maps.Keys(own.Parameters)) {
+			field := pointer("provider_templates", string(connector), "parameters", name)
+			texts = append(texts, text{field, own.Parameters[name], template.Plain})
+		}
+	}
+	return texts
+}
+
+const (
+	maxProviderTemplates   = 50
+	maxProviderTemplateID  = 200
+	maxProviderParameters  = 50
+	maxProviderParameterID = 64
+)
+
+// checkProviderTemplates checks what names the templates of providers. A connector may be configured later.
+func checkProviderTemplates(t core.Template, wrong *problems) {
+	if n := len(t.ProviderTemplates); n > maxProviderTemplates {
+		wrong.add("/provider_templates", fmt.Sprintf("has %d entries; at most %d", n, maxProviderTemplates))
+	}
+	for connector, own := range t.ProviderTemplates {
+		field := pointer("provider_templates", string(connector))
+		if connector != core.AnyConnector && connector.Channel() != t.Channel {
+			wrong.add(field, fmt.Sprintf("is no connector of the channel; give %s/<name>, or * for all", t.Channel))
+		}
+		if own.ID == "" || len(own.ID) > maxProviderTemplateID {
+			wrong.add(field+"/id", fmt.Sprintf("give the template's id at the provider, at most %d bytes", maxProviderTemplateID))
+		}
+		if len(own.Parameters) > maxProviderParameters {
+			wrong.add(field+"/parameters", fmt.Sprintf("has %d entries; at most %d", len(own.Parameters), maxProviderParameters))
+		}
+		for name := range own.Parameters {
+			if name == "" || len(name) > maxProviderParameterID {
+				wrong.add(field+"/parameters", fmt.Sprintf("has a name that is empty or longer than %d bytes", maxProviderParameterID))
+			}
+		}
 	}
 }
 
 // preview renders a template as sending it would.
 func preview(t core.Template, variables Variables) (Preview, error) {
 	var wrong problems
-	var rendered [3]string
+	texts := textsOf(t)
+	rendered := make([]string, len(texts))
 	missing := map[string]bool{}
-	for i, text := range textsOf(t) {
+	for i, text := range texts {
 		parsed, err := template.Parse(text.source)
 		if err == nil {
 			rendered[i], err = parsed.Render(variables, text.escape, template.MaxOutput)
@@ -130,12 +174,28 @@ func preview(t core.Template, variables Variables) (Preview, error) {
 	if err := wrong.err(); err != nil {
 		return Preview{}, err
 	}
-	p := Preview{Subject: template.Header(rendered[0]), Content: rendered[1], Html: rendered[2]}
+	p := Preview{
+		Subject: template.Header(rendered[0]), Content: rendered[1], Html: rendered[2],
+		ProviderTemplates: previewOwn(t.ProviderTemplates, rendered[3:]),
+	}
 	if t.Channel == channelSMS {
 		n := template.Segments(p.Content)
 		p.Segments = Segments{Encoding: SegmentsEncoding(n.Encoding), Units: n.Units, Segments: n.Segments}
 	}
 	return p, nil
+}
+
+// previewOwn puts the rendered parameters into their places, in the order of textsOf.
+func previewOwn(own map[core.ConnectorID]core.ProviderTemplate, rendered []string) ProviderTemplates {
+	told := providerTemplatesOf(own)
+	for _, connector := range slices.Sorted(maps.Keys(told)) {
+		parameters := make(TextMap, len(told[connector].Parameters))
+		for _, name := range slices.Sorted(maps.Keys(told[connector].Parameters)) {
+			parameters[name], rendered = rendered[0], rendered[1:]
+		}
+		told[connector] = ProviderTemplate{Id: told[connector].Id, Parameters: parameters}
+	}
+	return told
 }
 
 // addRenderError names each missing variable once, however many texts use it.

@@ -134,7 +134,7 @@ func (s *server) templateBody(c *gin.Context) (core.Template, []byte, error) {
 	now := s.o.Now()
 	t := core.Template{
 		Account: accountOf(c), Name: body.Name, Channel: body.Channel, Subject: body.Subject, Content: body.Content,
-		HTML: body.Html, Status: core.TemplateStatus(body.Status), CreatedAt: now, UpdatedAt: now,
+		HTML: body.Html, ProviderTemplates: providerTemplates(body.ProviderTemplates), Status: core.TemplateStatus(body.Status), CreatedAt: now, UpdatedAt: now,
 	}
 	if t.Status == "" {
 		t.Status = core.TemplateActive
@@ -146,7 +146,8 @@ func (s *server) templateBody(c *gin.Context) (core.Template, []byte, error) {
 func templateOf(t core.Template) Template {
 	return Template{
 		Id: int64(t.ID), Name: t.Name, Channel: t.Channel, Subject: t.Subject, Content: t.Content, Html: t.HTML,
-		Variables: append([]string{}, t.Variables...), Status: TemplateStatus(t.Status), Revision: t.Revision,
+		ProviderTemplates: providerTemplatesOf(t.ProviderTemplates),
+		Variables:         append([]string{}, t.Variables...), Status: TemplateStatus(t.Status), Revision: t.Revision,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt,
 	}
 }

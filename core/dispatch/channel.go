@@ -16,7 +16,8 @@ type channel struct {
 	d       *Dispatcher
 	name    string
 	pool    *pool.Pool
-	started bool // guarded by the dispatcher's mutex
+	started bool      // guarded by the dispatcher's mutex
+	free    allowance // messages that may go to another connector whatever its share
 
 	mu      sync.Mutex
 	held    int                   // messages in envelopes that were taken and are not done

@@ -26,6 +26,10 @@ type Policy struct {
 	ID     core.ConnectorID
 	Weight int // share among connectors of the same order; default 1
 	Order  int // connectors of a lower order come first; higher ones are for when none of those can
+	Match  Match
+	// Ramp is how long it takes, once the connector cannot be used, until all of its messages may go to others; 0 lets
+	// them at once.
+	Ramp time.Duration
 	// OnUncertain defaults to Retry.
 	OnUncertain OnUncertain
 	// Rate bounds messages a second; 0 takes what the plugin suggests, which may be none.
@@ -72,6 +76,7 @@ type connector struct {
 	status      core.ConnectorStatus
 	inFlight    int
 	pausedUntil time.Time
+	damper      damper
 	throttled   time.Time     // when its rate or a limit last made somebody wait
 	freed       chan struct{} // closed and replaced when places are given back
 }

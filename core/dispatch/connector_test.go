@@ -138,29 +138,6 @@ func TestWhenAConnectorMayBeUsed(t *testing.T) {
 	}
 }
 
-func TestPickFollowsOrderThenWeight(t *testing.T) {
-	now := time.Now()
-	first, second := ready("sms/a", Policy{Order: 1, Weight: 3}), ready("sms/b", Policy{Order: 1, Weight: 1})
-	backup := ready("sms/c", Policy{Order: 2})
-	all := []*connector{backup, first, second}
-	counts := map[core.ConnectorID]int{}
-	for range 4000 {
-		counts[pick(usable(all, now)).id]++
-	}
-	if counts["sms/c"] != 0 || counts["sms/a"] < 2800 || counts["sms/a"] > 3200 {
-		t.Errorf("picked %v, want three to one and never the backup", counts)
-	}
-	first.pause(now.Add(time.Hour))
-	second.pause(now.Add(time.Hour))
-	if c := pick(usable(all, now)); c != backup {
-		t.Errorf("picked %v while only the backup can", c)
-	}
-	backup.pause(now.Add(time.Hour))
-	if c := pick(usable(all, now)); c != nil {
-		t.Errorf("picked %s while none can", c.id)
-	}
-}
-
 // Right after the start the plugins have not yet said what they can: nothing is sent again for want of an answer.
 func TestNothingIsConcludedWhileThePluginIsNotThere(t *testing.T) {
 	d := New(Options{})

@@ -65,6 +65,8 @@ type Options struct {
 	// Idle takes no envelopes: the dispatcher then only resolves what is uncertain.
 	Idle   bool
 	Logger *slog.Logger
+	// Facts are for connectors that take some messages only. Nil: none does by country or account.
+	Facts Facts
 	// Now is the time that goes into the store; default time.Now.
 	Now func() time.Time
 	// Lease is how long a claim outlives the deadline of its delivery; default 30 s.
@@ -98,6 +100,9 @@ func New(o Options) *Dispatcher {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Facts == nil {
+		o.Facts = nothing{}
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	return &Dispatcher{

@@ -44,10 +44,29 @@ func policies(s *settings.Settings) []dispatch.Policy {
 		all[i] = dispatch.Policy{
 			ID: c.ID, Weight: c.Weight, Order: c.Order, OnUncertain: dispatch.OnUncertain(c.OnUncertain),
 			Rate: c.Rate, MaxInFlight: c.MaxInFlight, Timeout: c.Timeout,
-			Backoff: c.Retry.FirstDelay, MaxBackoff: c.Retry.MaxDelay,
+			Backoff: c.Retry.FirstDelay, MaxBackoff: c.Retry.MaxDelay, Ramp: c.FailoverRamp, Match: matchOf(c.Route),
 		}
 	}
 	return all
+}
+
+// connectorsOf are the connectors that are for the account, but not for all.
+func connectorsOf(s *settings.Settings, account string) []core.ConnectorID {
+	var own []core.ConnectorID
+	for _, c := range s.Connectors {
+		if slices.Contains(c.Route.Accounts, account) {
+			own = append(own, c.ID)
+		}
+	}
+	return own
+}
+
+func matchOf(r settings.Route) dispatch.Match {
+	m := dispatch.Match{Accounts: r.Accounts, Countries: r.Countries, Prefixes: r.Prefixes, ProviderTemplate: r.ProviderTemplate}
+	for _, id := range r.Templates {
+		m.Templates = append(m.Templates, core.TemplateID(id))
+	}
+	return m
 }
 
 func poolSettings(p settings.Pool) pool.Settings {

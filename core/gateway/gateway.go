@@ -131,6 +131,7 @@ func (g *Gateway) buildDelivery() error {
 		Events: func(ctx context.Context, receipts []core.Receipt, inbound []core.Inbound) error {
 			return g.receipts.Store(ctx, receipt.Events{Receipts: receipts, Inbound: inbound})
 		},
+		Shared: store, Now: g.clock.Now,
 	})
 	if err != nil {
 		return err
@@ -145,7 +146,7 @@ func (g *Gateway) buildDelivery() error {
 		Store: store, Queue: g.engines.queue, Carrier: host, Limiter: g.engines.limiter, Traces: g.engines.traces,
 		Observer: g.metrics, Applied: g.receipts.Applied, Settled: func(envelope int64) { g.relay.Settle(envelope) },
 		Pool: poolOptions(s.Pools[settings.MessageSender], logger), Rules: g.limits.rules, Logger: logger,
-		Idle: !s.Roles.Has(settings.RoleWorker), Now: g.clock.Now,
+		Idle: !s.Roles.Has(settings.RoleWorker), Now: g.clock.Now, Facts: &facts{accounts: store},
 	})
 	g.relay = relay.New(relay.Options{
 		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,

@@ -21,6 +21,7 @@ func (g *Gateway) apiOptions() api.Options {
 		Messages: g.engines.store, Retrier: retrier{g}, Templates: g.engines.store, Traces: g.engines.traces,
 		Plugins: g.host, Rollouts: g.rollouts, Records: g.rollouts, Versions: g.rollouts, Accounts: g.engines.store,
 		Operators: func() []string { return g.settings().Operators },
+		Inbox:     g.engines.store, ConnectorsOf: func(account string) []core.ConnectorID { return connectorsOf(g.settings(), account) },
 		Callbacks: g.receipts, Ready: g.ready, Metrics: g.metrics.Handler(),
 		Limiter: g.engines.limiter, Rules: g.limits.rules, Logger: g.logger, PublicURL: g.settings().PublicURL,
 		Now: g.clock.Now,

@@ -74,7 +74,7 @@ func contentSize(c *core.Content) int64 {
 	for _, a := range c.Attachments {
 		size += len(a.Name) + len(a.ContentType) + len(a.ContentID) + len(a.Data) + len(a.URL) + 32
 	}
-	if t := c.ProviderTemplate; t != nil {
+	for _, t := range c.ProviderTemplates { // one of them goes along
 		size += len(t.ID)
 		for name, value := range t.Parameters {
 			size += len(name) + len(value) + 16

@@ -46,7 +46,7 @@ func toItems(connector core.ConnectorID, batch []core.Delivery) []*channelv1.Ite
 		item.Connector = string(connector)
 		item.Recipient = m.Recipient
 		item.Content = &contents[i]
-		fillContent(&contents[i], &m.Content)
+		fillContent(&contents[i], &m.Content, connector)
 		if !m.ExpireAt.IsZero() {
 			item.NotAfter = timestamppb.New(m.ExpireAt)
 		}
@@ -90,9 +90,9 @@ func parseAttemptID(s string) (core.RecordID, int, bool) {
 	return core.RecordID(id), number, true
 }
 
-func fillContent(to *channelv1.Content, from *core.Content) {
+func fillContent(to *channelv1.Content, from *core.Content, connector core.ConnectorID) {
 	to.Text, to.Html, to.Subject, to.Attributes = from.Text, from.HTML, from.Subject, from.Attributes
-	if t := from.ProviderTemplate; t != nil {
+	if t := from.TemplateFor(connector); t != nil {
 		to.Template = &channelv1.TemplateRef{Id: t.ID, Parameters: t.Parameters}
 	}
 	for _, a := range from.Attachments {

@@ -22,7 +22,7 @@ func full() core.Delivery {
 		ExpireAt: time.Unix(1_800_000_000, 0),
 		Content: core.Content{
 			Subject: "s", Text: "t", HTML: "h", Attributes: map[string]string{"a": "b"},
-			ProviderTemplate: &core.ProviderTemplate{ID: "x", Parameters: map[string]string{"c": "d"}},
+			ProviderTemplates: map[core.ConnectorID]core.ProviderTemplate{core.AnyConnector: {ID: "x", Parameters: map[string]string{"c": "d"}}},
 			Attachments: []core.Attachment{
 				{Name: "n", ContentType: "ct", ContentID: "ci", Data: []byte("data")},
 				{Name: "n", ContentType: "ct", ContentID: "ci", URL: "https://example.com/"},

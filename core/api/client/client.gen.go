@@ -438,6 +438,53 @@ type HealthAnswer struct {
 	RequestId string `json:"request_id"`
 }
 
+// Inbound defines model for Inbound.
+type Inbound struct {
+	// Attributes What else the provider says; the plugin's README tells.
+	Attributes TextMap `json:"attributes,omitempty,omitzero"`
+
+	// Connector The connector that it came over.
+	//
+	// Example: sms/twilio
+	Connector string `json:"connector"`
+	Content   string `json:"content"`
+
+	// From Who sent it, as the provider writes it.
+	From string `json:"from"`
+
+	// HappenedAt By the provider's clock.
+	HappenedAt time.Time `json:"happened_at"`
+	Id         int64     `json:"id"`
+
+	// ProviderId The provider's own id.
+	ProviderId string    `json:"provider_id,omitempty,omitzero"`
+	ReceivedAt time.Time `json:"received_at"`
+
+	// To To which of our numbers or accounts.
+	To string `json:"to"`
+}
+
+// InboundList defines model for InboundList.
+type InboundList struct {
+	Items []Inbound `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// InboundListAnswer defines model for InboundListAnswer.
+type InboundListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data InboundList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
+}
+
 // Message defines model for Message.
 type Message struct {
 	// Attempt The number of the latest attempt; 0 before the first.
@@ -604,6 +651,9 @@ type Preview struct {
 	Content string `json:"content"`
 	Html    string `json:"html"`
 
+	// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Segments How much of an SMS the text is.
 	Segments Segments `json:"segments,omitempty,omitzero"`
 	Subject  string   `json:"subject"`
@@ -647,6 +697,20 @@ type Progress struct {
 	Undelivered int `json:"undelivered"`
 }
 
+// ProviderTemplate defines model for ProviderTemplate.
+type ProviderTemplate struct {
+	// Id As the provider calls it.
+	//
+	// Example: SMS_154950909
+	Id string `json:"id"`
+
+	// Parameters What stands for the provider's own placeholders, by their names.
+	Parameters TextMap `json:"parameters,omitempty,omitzero"`
+}
+
+// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+type ProviderTemplates map[string]ProviderTemplate
+
 // Readiness defines model for Readiness.
 type Readiness struct {
 	Connectors   []PartState     `json:"connectors"`
@@ -675,6 +739,27 @@ type ReadinessAnswer struct {
 type ReasonRequest struct {
 	// Reason Why, for the timeline.
 	Reason string `json:"reason,omitempty,omitzero"`
+}
+
+// ReceiptList defines model for ReceiptList.
+type ReceiptList struct {
+	Items []UnmatchedReceipt `json:"items"`
+
+	// NextCursor The `cursor` of the next page, `null` on the last.
+	NextCursor *string `json:"next_cursor"`
+}
+
+// ReceiptListAnswer defines model for ReceiptListAnswer.
+type ReceiptListAnswer struct {
+	// Code 0 for success.
+	Code int         `json:"code"`
+	Data ReceiptList `json:"data"`
+
+	// Message For people.
+	Message string `json:"message"`
+
+	// RequestId Names the request in the gateway's log.
+	RequestId string `json:"request_id"`
 }
 
 // Rejection defines model for Rejection.
@@ -1027,6 +1112,10 @@ type SendBatchRequest struct {
 	// Priority 0 (whenever) to 10 (now). Lanes — 9–10 urgent, 6–8 high, 3–5 normal, 0–2 low.
 	Priority *int `json:"priority,omitempty"`
 
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Recipients Who gets it, up to 10,000.
 	Recipients []string `json:"recipients"`
 
@@ -1109,6 +1198,10 @@ type SendRequest struct {
 	// Priority 0 (whenever) to 10 (now). Lanes — 9–10 urgent, 6–8 high, 3–5 normal, 0–2 low.
 	Priority *int `json:"priority,omitempty"`
 
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Recipient Who gets it: a mail address, or a phone number in E.164 or as written in the account's default region. Other channels take what their plugin understands.
 	Recipient string `json:"recipient"`
 
@@ -1170,6 +1263,9 @@ type Template struct {
 	Id        int64     `json:"id"`
 	Name      string    `json:"name"`
 
+	// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+
 	// Revision Grows with each change.
 	Revision  int            `json:"revision"`
 	Status    TemplateStatus `json:"status"`
@@ -1225,11 +1321,15 @@ type TemplateRequest struct {
 	// Content The text. `{{name}}` is a variable, `{{{{` writes two braces. At most 100 KiB.
 	Content string `json:"content,omitempty,omitzero"`
 
-	// Html The text as HTML, for e-mail. Give `content`, `html`, or both.
+	// Html The text as HTML, for e-mail. Give `content`, `html`, `provider_templates`, or several of them.
 	Html string `json:"html,omitempty,omitzero"`
 
 	// Name A name that is unique in the account.
 	Name string `json:"name"`
+
+	// ProviderTemplates Templates that the provider keeps, for providers that send no text of yours, by connector (`sms/aliyun`); `*` stands for
+	// all connectors that are not named. Parameters may use `{{variables}}`. `content` may be left out then.
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
 
 	// Status `active` (the default) or `disabled`.
 	//
@@ -1305,6 +1405,29 @@ type TraceStatistics struct {
 
 	// TotalDurationMs From the first start to the last finish.
 	TotalDurationMs float64 `json:"total_duration_ms"`
+}
+
+// UnmatchedReceipt defines model for UnmatchedReceipt.
+type UnmatchedReceipt struct {
+	Attempt int `json:"attempt,omitempty,omitzero"`
+
+	// Connector Example: sms/twilio
+	Connector string    `json:"connector"`
+	Error     SendError `json:"error,omitempty,omitzero"`
+
+	// HappenedAt By the provider's clock.
+	HappenedAt time.Time `json:"happened_at"`
+	Id         int64     `json:"id"`
+
+	// ProviderId Of the message that it is about; at the provider.
+	ProviderId string    `json:"provider_id,omitempty,omitzero"`
+	ReceivedAt time.Time `json:"received_at"`
+
+	// RecordId The message that it is about, where the provider gives back our reference.
+	RecordId int64 `json:"record_id,omitempty,omitzero"`
+
+	// Status `delivered`, `undelivered`, `read` or `progress`.
+	Status string `json:"status"`
 }
 
 // Variables Values for the `{{variables}}` of the text. Numbers and booleans are put in as they are written; lists and
@@ -1476,6 +1599,33 @@ type ListMessagesParams struct {
 	// CreatedBefore Only messages accepted before this time.
 	CreatedBefore time.Time `form:"created_before,omitempty" json:"created_before,omitempty,omitzero"`
 
+	// Limit How many items a page has at most, 1 to 200.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListInboundParams defines parameters for ListInbound.
+type ListInboundParams struct {
+	// Channel Only messages of this channel.
+	Channel string `form:"channel,omitempty" json:"channel,omitempty,omitzero"`
+
+	// Connector Only messages that came over this connector.
+	Connector string `form:"connector,omitempty" json:"connector,omitempty,omitzero"`
+
+	// From Only messages of this sender, as in the answers (write the `+` of a phone number as `%2B`).
+	From string `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// Limit How many items a page has at most, 1 to 200.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListUnmatchedReceiptsParams defines parameters for ListUnmatchedReceipts.
+type ListUnmatchedReceiptsParams struct {
 	// Limit How many items a page has at most, 1 to 200.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -1667,6 +1817,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /api/messages/batches/{id}/cancel (the `CancelBatch` operationId).
 	CancelBatch(ctx context.Context, id BatchId, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListInbound List what users sent
+	//
+	// Newest first. An account sees what came over the connectors that are its own (`route { accounts = […] }` in the settings);
+	// an operator sees all.
+	//
+	// Corresponds with GET /api/messages/inbound (the `ListInbound` operationId).
+	ListInbound(ctx context.Context, params *ListInboundParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUnmatchedReceipts List receipts that have found no message
+	//
+	// Newest first; for operators. A receipt may come before its message is known to be sent, and then finds it. Those that still
+	// find none after the time of retention (`retention { receipts = "72h" }`) are forgotten.
+	//
+	// Corresponds with GET /api/messages/receipts/unmatched (the `ListUnmatchedReceipts` operationId).
+	ListUnmatchedReceipts(ctx context.Context, params *ListUnmatchedReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SendMessageWithBody Send one message
 	//
@@ -2033,6 +2199,42 @@ func (c *Client) GetBatch(ctx context.Context, id BatchId, reqEditors ...Request
 // Corresponds with POST /api/messages/batches/{id}/cancel (the `CancelBatch` operationId).
 func (c *Client) CancelBatch(ctx context.Context, id BatchId, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelBatchRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListInbound List what users sent
+//
+// Newest first. An account sees what came over the connectors that are its own (`route { accounts = […] }` in the settings);
+// an operator sees all.
+//
+// Corresponds with GET /api/messages/inbound (the `ListInbound` operationId).
+func (c *Client) ListInbound(ctx context.Context, params *ListInboundParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListInboundRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUnmatchedReceipts List receipts that have found no message
+//
+// Newest first; for operators. A receipt may come before its message is known to be sent, and then finds it. Those that still
+// find none after the time of retention (`retention { receipts = "72h" }`) are forgotten.
+//
+// Corresponds with GET /api/messages/receipts/unmatched (the `ListUnmatchedReceipts` operationId).
+func (c *Client) ListUnmatchedReceipts(ctx context.Context, params *ListUnmatchedReceiptsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUnmatchedReceiptsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2921,6 +3123,154 @@ func NewCancelBatchRequest(server string, id BatchId) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListInboundRequest constructs an http.Request for the ListInbound method
+func NewListInboundRequest(server string, params *ListInboundParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/messages/inbound")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "channel", params.Channel, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "connector", params.Connector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListUnmatchedReceiptsRequest constructs an http.Request for the ListUnmatchedReceipts method
+func NewListUnmatchedReceiptsRequest(server string, params *ListUnmatchedReceiptsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/messages/receipts/unmatched")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4092,6 +4442,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /api/messages/batches/{id}/cancel (the `CancelBatch` operationId).
 	CancelBatchWithResponse(ctx context.Context, id BatchId, reqEditors ...RequestEditorFn) (*CancelBatchResponse, error)
 
+	// ListInboundWithResponse List what users sent
+	//
+	// Newest first. An account sees what came over the connectors that are its own (`route { accounts = […] }` in the settings);
+	// an operator sees all.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/messages/inbound (the `ListInbound` operationId).
+	ListInboundWithResponse(ctx context.Context, params *ListInboundParams, reqEditors ...RequestEditorFn) (*ListInboundResponse, error)
+
+	// ListUnmatchedReceiptsWithResponse List receipts that have found no message
+	//
+	// Newest first; for operators. A receipt may come before its message is known to be sent, and then finds it. Those that still
+	// find none after the time of retention (`retention { receipts = "72h" }`) are forgotten.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/messages/receipts/unmatched (the `ListUnmatchedReceipts` operationId).
+	ListUnmatchedReceiptsWithResponse(ctx context.Context, params *ListUnmatchedReceiptsParams, reqEditors ...RequestEditorFn) (*ListUnmatchedReceiptsResponse, error)
+
 	// SendMessageWithBodyWithResponse Send one message
 	//
 	// Give `template_id`, or `channel` and `content`. When the answer is a success, the message is stored
@@ -4814,6 +5184,198 @@ func (r CancelBatchResponse) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r CancelBatchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ListInboundResponse200Headers the declared response headers of an HTTP 200 response for ListInbound
+type ListInboundResponse200Headers struct {
+	XRequestId string
+}
+
+// ListInboundResponse400Headers the declared response headers of an HTTP 400 response for ListInbound
+type ListInboundResponse400Headers struct {
+	XRequestId string
+}
+
+// ListInboundResponse401Headers the declared response headers of an HTTP 401 response for ListInbound
+type ListInboundResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestId      string
+}
+
+// ListInboundResponse404Headers the declared response headers of an HTTP 404 response for ListInbound
+type ListInboundResponse404Headers struct {
+	XRequestId string
+}
+
+// ListInboundResponse422Headers the declared response headers of an HTTP 422 response for ListInbound
+type ListInboundResponse422Headers struct {
+	XRequestId string
+}
+
+// ListInboundResponse429Headers the declared response headers of an HTTP 429 response for ListInbound
+type ListInboundResponse429Headers struct {
+	RetryAfter int
+	XRequestId string
+}
+
+// ListInboundResponse500Headers the declared response headers of an HTTP 500 response for ListInbound
+type ListInboundResponse500Headers struct {
+	XRequestId string
+}
+
+// ListInboundResponse503Headers the declared response headers of an HTTP 503 response for ListInbound
+type ListInboundResponse503Headers struct {
+	RetryAfter int
+	XRequestId string
+}
+
+type ListInboundResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *InboundListAnswer
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *Malformed
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *NotFound
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *Unprocessable
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *Limited
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *Internal
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListInboundResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ListInboundResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListInboundResponse401Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *ListInboundResponse404Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *ListInboundResponse422Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListInboundResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ListInboundResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListInboundResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r ListInboundResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListInboundResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ListUnmatchedReceiptsResponse200Headers the declared response headers of an HTTP 200 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse200Headers struct {
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse400Headers the declared response headers of an HTTP 400 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse400Headers struct {
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse401Headers the declared response headers of an HTTP 401 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse401Headers struct {
+	WWWAuthenticate string
+	XRequestId      string
+}
+
+// ListUnmatchedReceiptsResponse403Headers the declared response headers of an HTTP 403 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse403Headers struct {
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse422Headers the declared response headers of an HTTP 422 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse422Headers struct {
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse429Headers the declared response headers of an HTTP 429 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse429Headers struct {
+	RetryAfter int
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse500Headers the declared response headers of an HTTP 500 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse500Headers struct {
+	XRequestId string
+}
+
+// ListUnmatchedReceiptsResponse503Headers the declared response headers of an HTTP 503 response for ListUnmatchedReceipts
+type ListUnmatchedReceiptsResponse503Headers struct {
+	RetryAfter int
+	XRequestId string
+}
+
+type ListUnmatchedReceiptsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReceiptListAnswer
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *Malformed
+	// JSON401 the response for an HTTP 401 `application/json` response
+	JSON401 *Unauthorized
+	// JSON403 the response for an HTTP 403 `application/json` response
+	JSON403 *Forbidden
+	// JSON422 the response for an HTTP 422 `application/json` response
+	JSON422 *Unprocessable
+	// JSON429 the response for an HTTP 429 `application/json` response
+	JSON429 *Limited
+	// JSON500 the response for an HTTP 500 `application/json` response
+	JSON500 *Internal
+	// JSON503 the response for an HTTP 503 `application/json` response
+	JSON503 *Unavailable
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListUnmatchedReceiptsResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ListUnmatchedReceiptsResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListUnmatchedReceiptsResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *ListUnmatchedReceiptsResponse403Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *ListUnmatchedReceiptsResponse422Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListUnmatchedReceiptsResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ListUnmatchedReceiptsResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListUnmatchedReceiptsResponse503Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUnmatchedReceiptsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUnmatchedReceiptsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -7309,6 +7871,38 @@ func (c *ClientWithResponses) CancelBatchWithResponse(ctx context.Context, id Ba
 	return ParseCancelBatchResponse(rsp)
 }
 
+// ListInboundWithResponse List what users sent
+//
+// Newest first. An account sees what came over the connectors that are its own (`route { accounts = […] }` in the settings);
+// an operator sees all.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/messages/inbound (the `ListInbound` operationId).
+func (c *ClientWithResponses) ListInboundWithResponse(ctx context.Context, params *ListInboundParams, reqEditors ...RequestEditorFn) (*ListInboundResponse, error) {
+	rsp, err := c.ListInbound(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListInboundResponse(rsp)
+}
+
+// ListUnmatchedReceiptsWithResponse List receipts that have found no message
+//
+// Newest first; for operators. A receipt may come before its message is known to be sent, and then finds it. Those that still
+// find none after the time of retention (`retention { receipts = "72h" }`) are forgotten.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/messages/receipts/unmatched (the `ListUnmatchedReceipts` operationId).
+func (c *ClientWithResponses) ListUnmatchedReceiptsWithResponse(ctx context.Context, params *ListUnmatchedReceiptsParams, reqEditors ...RequestEditorFn) (*ListUnmatchedReceiptsResponse, error) {
+	rsp, err := c.ListUnmatchedReceipts(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUnmatchedReceiptsResponse(rsp)
+}
+
 // SendMessageWithBodyWithResponse Send one message
 //
 // Give `template_id`, or `channel` and `content`. When the answer is a success, the message is stored
@@ -8571,6 +9165,364 @@ func ParseCancelBatchResponse(rsp *http.Response) (*CancelBatchResponse, error) 
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers CancelBatchResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListInboundResponse parses an HTTP response from a ListInboundWithResponse call
+func ParseListInboundResponse(rsp *http.Response) (*ListInboundResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListInboundResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest InboundListAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Malformed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest NotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Limited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListInboundResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ListInboundResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListInboundResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 404:
+		var headers ListInboundResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 422:
+		var headers ListInboundResponse422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListInboundResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers ListInboundResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListInboundResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListUnmatchedReceiptsResponse parses an HTTP response from a ListUnmatchedReceiptsWithResponse call
+func ParseListUnmatchedReceiptsResponse(rsp *http.Response) (*ListUnmatchedReceiptsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUnmatchedReceiptsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReceiptListAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Malformed
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Unprocessable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Limited
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListUnmatchedReceiptsResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ListUnmatchedReceiptsResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers ListUnmatchedReceiptsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers ListUnmatchedReceiptsResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 422:
+		var headers ListUnmatchedReceiptsResponse422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListUnmatchedReceiptsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers ListUnmatchedReceiptsResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestId = value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListUnmatchedReceiptsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

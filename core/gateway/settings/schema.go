@@ -162,6 +162,7 @@ func connectorSchema() block {
 			"rate":          number(maxRate),
 			"max_in_flight": integer(0, maxInFlight),
 			"timeout":       duration(100*time.Millisecond, time.Hour),
+			"failover_ramp": duration(0, day),
 		},
 		required: []string{"plugin"},
 		blocks: map[string]block{
@@ -170,6 +171,13 @@ func connectorSchema() block {
 			"retry": {attributes: map[string]check{
 				"first_delay": duration(time.Millisecond, day),
 				"max_delay":   duration(time.Millisecond, 7*day),
+			}},
+			"route": {attributes: map[string]check{
+				"accounts":          list(1, `["default"]`, text),
+				"countries":         list(1, `["CN"]`, region),
+				"prefixes":          list(1, `["+86"]`, text),
+				"templates":         list(1, "[12]", integer(1, 1<<53)),
+				"provider_template": boolean,
 			}},
 		},
 	}
@@ -233,7 +241,7 @@ func defaults(executable string) map[string]any {
 // connectorDefaults is what a connector block need not say.
 func connectorDefaults() Connector {
 	return Connector{
-		Weight: 1, OnUncertain: UncertainRetry, Timeout: 30 * time.Second,
+		Weight: 1, OnUncertain: UncertainRetry, Timeout: 30 * time.Second, FailoverRamp: 30 * time.Second,
 		Retry: Retry{FirstDelay: time.Second, MaxDelay: 5 * time.Minute},
 	}
 }

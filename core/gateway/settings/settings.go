@@ -195,12 +195,25 @@ type Connector struct {
 	MaxInFlight int           `koanf:"max_in_flight"` // attempts at a time at most; 0: what the plugin suggests
 	Timeout     time.Duration `koanf:"timeout"`       // of one attempt; without a result by then it is uncertain
 	Retry       Retry         `koanf:"retry"`
+	// FailoverRamp is how long it takes, once the connector cannot be used, until all of its messages may go to others.
+	FailoverRamp time.Duration `koanf:"failover_ramp"`
+	Route        Route         `koanf:"route"`
 	// Config is the plugin's own, as JSON values: string, int64, float64, bool, nil, []any and
 	// map[string]any. The plugin checks it; Position finds the place of a key.
 	Config Config `koanf:"-"`
 	// Shadow stands over Config while a version of the plugin runs in the shadow of another, such as the address of
 	// a provider that delivers nothing. Nil: nothing does; Shadowed lays the two together.
 	Shadow Config `koanf:"-"`
+}
+
+// Route says which messages a connector takes: those that fit all of it. What is left out fits every message.
+type Route struct {
+	Accounts  []string `koanf:"accounts"`  // names
+	Countries []string `koanf:"countries"` // of the recipient's number: ISO 3166-1 alpha-2
+	Prefixes  []string `koanf:"prefixes"`  // beginnings of the recipient
+	Templates []int64  `koanf:"templates"` // ids
+	// ProviderTemplate takes only messages that name a template of the provider's own for this connector.
+	ProviderTemplate bool `koanf:"provider_template"`
 }
 
 // Shadowed is the configuration for a version that runs in the shadow of another: Config, and over it what

@@ -169,7 +169,7 @@ func (c *copyRows) record(account core.AccountID, m *core.Message, status core.S
 }
 
 const (
-	newContentColumns = `id, metadata, subject, content, html, attributes, provider_template, attachments`
+	newContentColumns = `id, metadata, subject, content, html, attributes, provider_templates, attachments`
 	contentsTable     = `message_contents (` + newContentColumns + `)`
 	insertContents    = `INSERT INTO ` + contentsTable + ` SELECT ` + newContentColumns + ` FROM unnest(
 		$1::bigint[], $2::json[], $3::text[], $4::text[], $5::text[], $6::json[], $7::json[], $8::json[]) AS r(` + newContentColumns + `)`
@@ -191,8 +191,8 @@ func (c *copyRows) content(m *core.Message) error {
 		return err
 	}
 	var template *string
-	if m.Content.ProviderTemplate != nil {
-		if template, err = toJSON(m.Content.ProviderTemplate, 1); err != nil {
+	if len(m.Content.ProviderTemplates) > 0 {
+		if template, err = toJSON(m.Content.ProviderTemplates, 1); err != nil {
 			return err
 		}
 	}

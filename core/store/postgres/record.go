@@ -12,7 +12,7 @@ import (
 
 // recordColumns are those of readRecord, from message_records r.
 const recordColumns = `r.id, r.trace_id, r.account_id, r.batch_id, r.template_id, r.channel, r.priority,
-	r.recipient, r.recipient_given, r.pinned_connector, r.status, r.attempt, r.budget, r.connector, r.doubtful,
+	r.recipient, r.recipient_given, r.pinned_connector, r.status, r.attempt, r.budget, r.connector, r.outcome, r.doubtful,
 	r.provider_id, r.segments, r.error_code, r.error_provider_code, r.error_message, r.error_fault,
 	r.next_attempt_at, r.expire_at, r.lease_until, r.created_at, r.updated_at, r.sent_at`
 
@@ -24,7 +24,7 @@ func readRecord(r *row, m *core.Message) {
 	m.Channel, m.Priority = r.text(), core.Priority(r.int())
 	m.Recipient, m.RecipientGiven, m.Pinned = r.text(), r.text(), core.ConnectorID(r.text())
 	m.Status, m.Attempt, m.Budget = core.Status(r.text()), int(r.int()), int(r.int())
-	m.Connector, m.Doubtful = core.ConnectorID(r.text()), r.bool()
+	m.Connector, m.Outcome, m.Doubtful = core.ConnectorID(r.text()), core.Outcome(r.text()), r.bool()
 	m.ProviderID, m.Segments = r.text(), int(r.int())
 	m.Error = readError(r)
 	m.NextAttempt, m.ExpireAt, m.LeaseUntil = r.time(), r.time(), r.time()
@@ -37,12 +37,12 @@ const metadataColumn = ", c.metadata"
 func readMetadata(r *row, m *core.Message) { r.json(&m.Metadata) }
 
 // contentColumns follow metadataColumn where the content is wanted.
-const contentColumns = `, c.subject, c.content, c.html, c.attributes, c.provider_template, c.attachments`
+const contentColumns = `, c.subject, c.content, c.html, c.attributes, c.provider_templates, c.attachments`
 
 func readContent(r *row, content *core.Content) {
 	content.Subject, content.Text, content.HTML = r.text(), r.text(), r.text()
 	r.json(&content.Attributes)
-	r.json(&content.ProviderTemplate)
+	r.json(&content.ProviderTemplates)
 	r.json(&content.Attachments)
 }
 

@@ -7,13 +7,14 @@ import (
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
-const templateColumns = "id, account_id, name, channel, subject, content, html, variables, status, revision, created_at, updated_at"
+const templateColumns = "id, account_id, name, channel, subject, content, html, provider_templates, variables, status, revision, created_at, updated_at"
 
 func readTemplate(r *row) core.Template {
 	t := core.Template{
 		ID: core.TemplateID(r.int()), Account: core.AccountID(r.int()), Name: r.text(), Channel: r.text(),
 		Subject: r.text(), Content: r.text(), HTML: r.text(),
 	}
+	r.json(&t.ProviderTemplates)
 	r.json(&t.Variables)
 	t.Status, t.Revision = core.TemplateStatus(r.text()), int(r.int())
 	t.CreatedAt, t.UpdatedAt = r.time(), r.time()
@@ -22,18 +23,26 @@ func readTemplate(r *row) core.Template {
 
 // CreateTemplate implements store.Templates.
 func (s *Store) CreateTemplate(ctx context.Context, t core.Template) (core.Template, error) {
+	own, err := toJSON(t.ProviderTemplates, len(t.ProviderTemplates))
+	if err != nil {
+		return core.Template{}, err
+	}
 	return s.oneTemplate(ctx, "create a template", t.Name, `INSERT INTO message_templates (account_id, name, channel, subject, content, html,
-			variables, status, updated_at, created_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)
+			variables, status, updated_at, created_at, provider_templates, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1)
 		RETURNING `+templateColumns, int64(t.Account), t.Name, t.Channel, t.Subject, t.Content, t.HTML,
-		stringsJSON(t.Variables), string(t.Status), at(t.UpdatedAt), at(t.CreatedAt))
+		stringsJSON(t.Variables), string(t.Status), at(t.UpdatedAt), at(t.CreatedAt), own)
 }
 
 // UpdateTemplate implements store.Templates.
 func (s *Store) UpdateTemplate(ctx context.Context, t core.Template) (core.Template, error) {
+	own, err := toJSON(t.ProviderTemplates, len(t.ProviderTemplates))
+	if err != nil {
+		return core.Template{}, err
+	}
 	return s.oneTemplate(ctx, "update a template", t.Name, `UPDATE message_templates SET name = $1, channel = $2, subject = $3, content = $4,
-			html = $5, variables = $6, status = $7, updated_at = $8, revision = revision + 1 WHERE id = $9 AND account_id = $10
+			html = $5, variables = $6, status = $7, updated_at = $8, provider_templates = $11, revision = revision + 1 WHERE id = $9 AND account_id = $10
 		RETURNING `+templateColumns, t.Name, t.Channel, t.Subject, t.Content, t.HTML, stringsJSON(t.Variables), string(t.Status),
-		at(t.UpdatedAt), int64(t.ID), int64(t.Account))
+		at(t.UpdatedAt), int64(t.ID), int64(t.Account), own)
 }
 
 // Template implements store.Templates.

@@ -65,8 +65,8 @@ func (x *content) encode(m *core.Message) (err error) {
 	if x.attributes, err = toJSON(m.Content.Attributes, len(m.Content.Attributes)); err != nil {
 		return err
 	}
-	if m.Content.ProviderTemplate != nil {
-		if x.providerTemplate, err = toJSON(m.Content.ProviderTemplate, 1); err != nil {
+	if len(m.Content.ProviderTemplates) > 0 {
+		if x.providerTemplate, err = toJSON(m.Content.ProviderTemplates, 1); err != nil {
 			return err
 		}
 	}
@@ -113,7 +113,7 @@ const (
 	insertRecord = `INSERT INTO message_records (id, account_id, trace_id, batch_id, template_id, channel, lane, priority,
 		recipient, recipient_given, recipient_block, pinned_connector, status, budget, segments, next_attempt_at, expire_at, wake_at, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	insertContent = `INSERT INTO message_contents (id, metadata, subject, content, html, attributes, provider_template, attachments)
+	insertContent = `INSERT INTO message_contents (id, metadata, subject, content, html, attributes, provider_templates, attachments)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 )
 

@@ -63,17 +63,22 @@ type waitingReceipt struct {
 	core.Receipt
 }
 
+// readWaiting reads the id and receiptColumns.
+func readWaiting(r *row) waitingReceipt {
+	w := waitingReceipt{id: r.int()}
+	w.Connector, w.DedupeKey, w.ProviderID = core.ConnectorID(r.text()), r.text(), r.text()
+	w.Record, w.Attempt, w.Status = core.RecordID(r.int()), int(r.int()), core.ReceiptStatus(r.text())
+	w.Error = readError(r)
+	w.At, w.ReceivedAt = r.time(), r.time()
+	return w
+}
+
 // waitingReceipts returns the receipts that wait for an attempt or for one of the provider's ids, in the
 // order in which they came.
 func waitingReceipts(c conn, connector core.ConnectorID, record core.RecordID, attempt int, ids []string) ([]waitingReceipt, error) {
 	var waiting []waitingReceipt
 	collect := func(r *row) error {
-		w := waitingReceipt{id: r.int()}
-		w.Connector, w.DedupeKey, w.ProviderID = core.ConnectorID(r.text()), r.text(), r.text()
-		w.Record, w.Attempt, w.Status = core.RecordID(r.int()), int(r.int()), core.ReceiptStatus(r.text())
-		w.Error = readError(r)
-		w.At, w.ReceivedAt = r.time(), r.time()
-		waiting = append(waiting, w)
+		waiting = append(waiting, readWaiting(r))
 		return nil
 	}
 	const query = "SELECT id, " + receiptColumns + " FROM receipts WHERE matched = 0 AND connector = ? AND "

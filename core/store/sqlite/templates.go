@@ -9,12 +9,15 @@ import (
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
-const templateColumns = "id, account_id, name, channel, subject, content, html, variables, status, revision, created_at, updated_at"
+const templateColumns = "id, account_id, name, channel, subject, content, html, provider_templates, variables, status, revision, created_at, updated_at"
 
 func readTemplate(r *row) (core.Template, error) {
 	t := core.Template{
 		ID: core.TemplateID(r.int()), Account: core.AccountID(r.int()), Name: r.text(), Channel: r.text(),
 		Subject: r.text(), Content: r.text(), HTML: r.text(),
+	}
+	if err := r.json(&t.ProviderTemplates); err != nil {
+		return t, err
 	}
 	err := r.json(&t.Variables)
 	t.Status, t.Revision = core.TemplateStatus(r.text()), int(r.int())
@@ -24,21 +27,29 @@ func readTemplate(r *row) (core.Template, error) {
 
 // CreateTemplate implements store.Templates.
 func (s *Store) CreateTemplate(ctx context.Context, t core.Template) (core.Template, error) {
+	own, err := toJSON(t.ProviderTemplates, len(t.ProviderTemplates))
+	if err != nil {
+		return core.Template{}, err
+	}
 	return s.writeTemplate(ctx, "create a template", t, func(c conn) *statement {
-		return c.prepare(`INSERT INTO message_templates (account_id, name, channel, subject, content, html, variables, status,
-				updated_at, created_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+		return c.prepare(`INSERT INTO message_templates (account_id, name, channel, subject, content, html, provider_templates, variables, status,
+				updated_at, created_at, revision) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
 			RETURNING ` + templateColumns).int(int64(t.Account)).text(t.Name).text(t.Channel).text(t.Subject).text(t.Content).
-			text(t.HTML).text(stringsJSON(t.Variables)).text(string(t.Status)).time(t.UpdatedAt).time(t.CreatedAt)
+			text(t.HTML).textOrNull(own).text(stringsJSON(t.Variables)).text(string(t.Status)).time(t.UpdatedAt).time(t.CreatedAt)
 	})
 }
 
 // UpdateTemplate implements store.Templates.
 func (s *Store) UpdateTemplate(ctx context.Context, t core.Template) (core.Template, error) {
+	own, err := toJSON(t.ProviderTemplates, len(t.ProviderTemplates))
+	if err != nil {
+		return core.Template{}, err
+	}
 	return s.writeTemplate(ctx, "update a template", t, func(c conn) *statement {
-		return c.prepare(`UPDATE message_templates SET name = ?, channel = ?, subject = ?, content = ?, html = ?, variables = ?,
+		return c.prepare(`UPDATE message_templates SET name = ?, channel = ?, subject = ?, content = ?, html = ?, provider_templates = ?, variables = ?,
 				status = ?, updated_at = ?, revision = revision + 1 WHERE id = ? AND account_id = ?
 			RETURNING ` + templateColumns).text(t.Name).text(t.Channel).text(t.Subject).text(t.Content).text(t.HTML).
-			text(stringsJSON(t.Variables)).text(string(t.Status)).time(t.UpdatedAt).int(int64(t.ID)).int(int64(t.Account))
+			textOrNull(own).text(stringsJSON(t.Variables)).text(string(t.Status)).time(t.UpdatedAt).int(int64(t.ID)).int(int64(t.Account))
 	})
 }
 

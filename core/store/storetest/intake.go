@@ -224,8 +224,8 @@ func (f *fixture) full() core.Message {
 		m.Metadata = map[string]string{"order": "42"}
 		m.Content = core.Content{
 			Subject: "s", Text: "t\x01\n你好", HTML: "<b>h</b>", Attributes: map[string]string{"k": "v"},
-			Attachments:      []core.Attachment{{Name: "a.txt", ContentType: "text/plain", ContentID: "c", Data: []byte{0, 1, 255}}, {Name: "b", URL: "https://example.com"}},
-			ProviderTemplate: &core.ProviderTemplate{ID: "SMS_1", Parameters: map[string]string{"code": "1"}},
+			Attachments:       []core.Attachment{{Name: "a.txt", ContentType: "text/plain", ContentID: "c", Data: []byte{0, 1, 255}}, {Name: "b", URL: "https://example.com"}},
+			ProviderTemplates: map[core.ConnectorID]core.ProviderTemplate{"sms/a": {ID: "SMS_1", Parameters: map[string]string{"code": "1"}}},
 		}
 	})
 }

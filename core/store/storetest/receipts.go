@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -34,6 +35,28 @@ func (f *fixture) receipts(receipts ...core.Receipt) []store.Applied {
 	applied, err := f.SaveReceipts(f.ctx, receipts)
 	f.check("SaveReceipts", err)
 	return applied
+}
+
+// inbound lists inbound messages.
+func (f *fixture) inbound(filter store.InboundFilter) []core.Inbound {
+	f.Helper()
+	got, err := f.InboundMessages(f.ctx, filter)
+	f.check("InboundMessages", err)
+	return got
+}
+
+// wantInbound reports another list of texts.
+func (f *fixture) wantInbound(filter store.InboundFilter, want ...string) []core.Inbound {
+	f.Helper()
+	got := f.inbound(filter)
+	texts := make([]string, len(got))
+	for i := range got {
+		texts[i] = got[i].Text
+	}
+	if !slices.Equal(texts, want) {
+		f.Errorf("%+v: listed %q, want %q", filter, texts, want)
+	}
+	return got
 }
 
 var receiptTests = []test{
@@ -235,6 +258,47 @@ var receiptTests = []test{
 		}
 		f.check("SaveInbound", f.SaveInbound(f.ctx, []core.Inbound{in, in}))
 		f.check("SaveInbound again", f.SaveInbound(f.ctx, []core.Inbound{in}))
+		got := f.inbound(store.InboundFilter{Limit: 10})
+		equal(f, "stored", len(got), 1)
+		m := got[0]
+		equal(f, "connector", m.Connector, connector)
+		equal(f, "from", m.From, in.From)
+		equal(f, "to", m.To, in.To)
+		equal(f, "text", m.Text, in.Text)
+		equal(f, "attribute", m.Attributes["a"], "b")
+		equalTime(f, "at", m.At, t0)
+		equalTime(f, "received", m.ReceivedAt, t0)
+	}},
+	{"inbound messages are listed from the newest on, those of some connectors, of a channel, of a sender", func(f *fixture) {
+		var all []core.Inbound
+		for i, id := range []core.ConnectorID{"sms/a", "sms/b", "email/a", "sms/a"} {
+			all = append(all, core.Inbound{
+				Connector: id, DedupeKey: fmt.Sprint(i), From: fmt.Sprintf("from-%d", i%2), Text: fmt.Sprint(i), At: t0, ReceivedAt: at(time.Duration(i) * time.Second),
+			})
+			f.check("SaveInbound", f.SaveInbound(f.ctx, all[i:]))
+		}
+		first := f.wantInbound(store.InboundFilter{Limit: 3}, "3", "2", "1")
+		f.wantInbound(store.InboundFilter{Before: first[2].ID, Limit: 3}, "0")
+		f.wantInbound(store.InboundFilter{Connectors: []core.ConnectorID{"sms/a", "email/a"}, Limit: 9}, "3", "2", "0")
+		f.wantInbound(store.InboundFilter{Connectors: []core.ConnectorID{}, Limit: 9})
+		f.wantInbound(store.InboundFilter{Channel: "sms", Limit: 9}, "3", "1", "0")
+		f.wantInbound(store.InboundFilter{From: "from-0", Limit: 9}, "2", "0")
+	}},
+	{"receipts that wait are listed until they find their message", func(f *fixture) {
+		f.receipts(receipt("p-1", core.ReceiptDelivered), receipt("p-2", core.ReceiptUndelivered))
+		waiting, err := f.WaitingReceipts(f.ctx, 0, 10)
+		f.check("WaitingReceipts", err)
+		equal(f, "waiting", len(waiting), 2)
+		equal(f, "newest", waiting[0].ProviderID, "p-2")
+		equal(f, "its error", waiting[0].Error.Code, "unreachable")
+		older, err := f.WaitingReceipts(f.ctx, waiting[0].ID, 10)
+		f.check("WaitingReceipts", err)
+		equal(f, "older", len(older), 1)
+		f.sent("p-2")
+		waiting, err = f.WaitingReceipts(f.ctx, 0, 10)
+		f.check("WaitingReceipts", err)
+		equal(f, "waiting", len(waiting), 1)
+		equal(f, "left", waiting[0].ProviderID, "p-1")
 	}},
 	{"nothing to store is no error", func(f *fixture) {
 		equal(f, "applied", len(f.receipts()), 0)
