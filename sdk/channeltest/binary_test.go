@@ -10,8 +10,9 @@ import (
 
 // A plugin made with the SDK passes every case, as the binary that ships.
 func TestGoodBinary(t *testing.T) {
+	ledger := filepath.Join(t.TempDir(), "ledger")
 	channeltest.Run(t, channeltest.Suite{
-		Binary: filepath.Join(binaries, "goodplugin"),
+		Binary: filepath.Join(binaries, "goodplugin"), Env: []string{"LEDGER=" + ledger}, Sent: linesOf(ledger),
 		Config: map[string]any{
 			"host": "127.0.0.1:25", "token": `s3cret "token" & more`, "tls": map[string]any{"key": "-----BEGIN\nmultiline\nEND-----"},
 		},

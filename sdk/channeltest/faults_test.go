@@ -172,16 +172,21 @@ func subject(t *testing.T, fault string) *channeltest.Subject {
 		Config: map[string]any{"host": "localhost", "token": "s3cret-token"},
 		Slow:   channeltest.To("slow"), Panics: channeltest.To("panic"),
 		Noisy: channeltest.To("noisy"), Fails: channeltest.To("fail"),
-		Sent: func() int {
-			about, err := os.Stat(ledger)
-			if err != nil {
-				return 0 // nothing was sent yet
-			}
-			return int(about.Size())
-		},
+		Sent: linesOf(ledger),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// linesOf counts the lines of a file; there is none before the first.
+func linesOf(path string) func() int {
+	return func() int {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return 0
+		}
+		return strings.Count(string(text), "\n")
+	}
 }

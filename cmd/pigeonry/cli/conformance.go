@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,8 @@ takes anything; {{provider}} in the config is its address.
 
 The more the kit can make happen, the more it can test: --slow, --fails, --panics and
 --noisy are recipients for which your provider, or the plugin under test, behaves so.
-Cases without their recipient are skipped.`,
+Cases without their recipient are skipped. --sent is how the kit sees what reaches your
+provider, and whether "surely not sent" is true.`,
 		Example: `  pigeonry plugin test bin/plugins/email/1.0.0/email --config email.hcl --recipient ann@example.com
   echo '{"url": "{{provider}}", "token": "s3cret-token"}' >config.json
   pigeonry plugin test ./webhook --config config.json --provider`,
@@ -53,7 +55,7 @@ type conformance struct {
 	out     io.Writer
 
 	config, item, channel          string
-	recipient                      string
+	recipient, sent                string
 	slow, fails, panics, noisy     string // recipients
 	badConfigs, env, secrets, only []string
 	plaintext, provider, asJSON    bool
@@ -69,6 +71,7 @@ func (t *conformance) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&t.fails, "fails", "", "recipient that the provider refuses, best with an answer that quotes the credentials")
 	f.StringVar(&t.panics, "panics", "", "recipient at which the plugin's own code fails")
 	f.StringVar(&t.noisy, "noisy", "", "recipient at which the plugin prints lines of more than 64 KiB to both outputs")
+	f.StringVar(&t.sent, "sent", "", "file to which your provider adds a line for each message that reaches it and is not refused")
 	f.StringArrayVar(&t.secrets, "secret", nil, "text that must show up in no log or error, beside the config's secrets; may be repeated")
 	f.StringArrayVar(&t.env, "env", nil, "NAME=value, or NAME for its value here: a variable for the plugin; may be repeated")
 	f.BoolVar(&t.plaintext, "plaintext", false, "the plugin cannot do mutual TLS, as its plugin.hcl says")
@@ -116,6 +119,9 @@ func (t *conformance) suite(executable, provider string) (channeltest.Suite, err
 		Binary: executable, Channel: t.channel, Recipient: t.recipient, Secrets: t.secrets, Plaintext: t.plaintext,
 		Slow: behaviour(t.slow), Fails: behaviour(t.fails), Panics: behaviour(t.panics), Noisy: behaviour(t.noisy),
 	}
+	if t.sent != "" {
+		s.Sent = func() int { return linesOf(t.sent) }
+	}
 	for _, e := range t.env {
 		if !strings.Contains(e, "=") {
 			e += "=" + (Process{Environ: t.environ}).getenv(e)
@@ -139,6 +145,15 @@ func (t *conformance) suite(executable, provider string) (channeltest.Suite, err
 	}
 	s.Prepare, err = t.prepare()
 	return s, err
+}
+
+// linesOf counts the lines of a file; there is none before the first.
+func linesOf(path string) int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	return bytes.Count(text, []byte("\n"))
 }
 
 // behaviour is what the kit does to an item for the recipient; nil where there is none.
@@ -217,7 +232,7 @@ func (t *conformance) try(ctx context.Context, subject *channeltest.Subject, cas
 
 // flagOf names the flag for a field of the kit's Suite.
 var flagOf = strings.NewReplacer("Suite.Slow", "--slow", "Suite.Panics", "--panics", "Suite.Noisy", "--noisy",
-	"Suite.Secrets", "--secret", "Suite.Config", "--config")
+	"Suite.Fails", "--fails", "Suite.Sent", "--sent", "Suite.Secrets", "--secret", "Suite.Config", "--config")
 
 func judge(ctx context.Context, subject *channeltest.Subject, c channeltest.Case) caseVerdict {
 	v := caseVerdict{Name: c.Name, About: c.About, Result: "pass"}

@@ -32,7 +32,8 @@ func TestPluginTestPasses(t *testing.T) {
 	config := write(t, "good.hcl", "host = \"127.0.0.1:25\"\ntoken = env(\"TOKEN\")\ntls {\n  key = \"top-secret-key\"\n}\n")
 	bad := write(t, "bad.json", `{"host": "localhost", "token": "s3cret-token"}`)
 	item := write(t, "item.json", `{"content": {"subject": "hello"}}`)
-	o := pluginTest(t, []string{"TOKEN=s3cret-token"}, good, "--config", config, "--bad-config", "host="+bad, "--item", item,
+	ledger := filepath.Join(t.TempDir(), "ledger")
+	o := pluginTest(t, []string{"TOKEN=s3cret-token"}, good, "--sent", ledger, "--env", "LEDGER="+ledger, "--config", config, "--bad-config", "host="+bad, "--item", item,
 		"--slow", "slow", "--fails", "fail", "--panics", "panic", "--noisy", "noisy", "--env", "TOKEN", "--env", "X=1", "--secret", "other-secret")
 	o.expect(t, 0, " passed, 0 failed, 0 skipped in ", "")
 	o.expect(t, 0, "pass     handshake\n", "")
@@ -59,6 +60,10 @@ func TestPluginTestFails(t *testing.T) {
 	o.expect(t, 1, "skipped  revisions: the handshake failed\n", "")
 
 	test("", "--case", "a panic costs one item").expect(t, 0, "skipped  a panic costs one item: --panics is not set\n", "")
+	test("", "--case", "expired items unsent").expect(t, 0, "skipped  expired items unsent: --sent is not set", "")
+	ledger := filepath.Join(t.TempDir(), "ledger")
+	test("sends what has expired", "--sent", ledger, "--env", "LEDGER="+ledger, "--case", "expired items unsent").
+		expect(t, 1, "one of two items was expired, yet 2 reached the provider", "1 case failed")
 
 	o = test("revisions", "--case", "revisions", "--case", "a panic costs one item", "--json")
 	var report struct {

@@ -1,7 +1,7 @@
 // Command badplugin does what a plugin must not do, as the variable FAULT says. A fault that bears the
 // name of a case of the kit breaks what that case guards and nothing else; the others show what the kit
 // says of, or survives in, less subtle plugins. Without a fault it is a good plugin. The file in LEDGER
-// grows by a byte with each message that reaches the provider.
+// grows by a line with each message that reaches the provider.
 package main
 
 import (
@@ -103,7 +103,7 @@ func reach(n int) {
 		panic(err)
 	}
 	defer file.Close()
-	if _, err := file.WriteString(strings.Repeat(".", n)); err != nil {
+	if _, err := file.WriteString(strings.Repeat("sent\n", n)); err != nil {
 		panic(err)
 	}
 }

@@ -1,10 +1,13 @@
-// Command goodplugin is the plugin on which the kit proves itself: the recipient says what happens.
+// Command goodplugin is the plugin on which the kit proves itself: the recipient says what happens. The file in
+// LEDGER grows by a line with each message that reaches the provider.
 package main
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -26,11 +29,13 @@ type channel struct{ config }
 func (c *channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
 	switch m.Recipient {
 	case "slow":
+		reach(m)
 		select {
 		case <-time.After(1500 * time.Millisecond):
 		case <-ctx.Done():
 			return sdk.Receipt{}, ctx.Err()
 		}
+		return sdk.Accepted("p-" + m.AttemptID), nil
 	case "panic":
 		panic("with the token " + c.Token.Reveal())
 	case "fail":
@@ -42,7 +47,41 @@ func (c *channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error)
 		fmt.Fprintln(os.Stderr, line)
 		fmt.Println("the token is", c.Token.Reveal())
 	}
+	reach(m)
 	return sdk.Accepted("p-" + m.AttemptID), nil
+}
+
+// reach notes that a message has reached the provider.
+func reach(m *sdk.Message) {
+	path := os.Getenv("LEDGER")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	defer file.Close()
+	if _, err := fmt.Fprintln(file, m.AttemptID); err != nil {
+		panic(err)
+	}
+}
+
+// HandleCallback takes receipts from whoever has the token.
+func (c *channel) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+	if subtle.ConstantTimeCompare([]byte(r.Header.Get("X-Token")), []byte(c.Token.Reveal())) == 0 {
+		return &sdk.CallbackResponse{Status: http.StatusUnauthorized}, sdk.Events{}, nil
+	}
+	return nil, sdk.Events{Receipts: []sdk.DeliveryReceipt{{ProviderID: string(r.Body), Status: sdk.Delivered}}}, nil
+}
+
+// Query knows what became of no attempt.
+func (c *channel) Query(context.Context, []sdk.Attempt) ([]sdk.QueryResult, error) { return nil, nil }
+
+// Receive brings nothing.
+func (c *channel) Receive(ctx context.Context, _ sdk.Emit) error {
+	<-ctx.Done()
+	return nil
 }
 
 func (c *channel) Check(context.Context) error {
