@@ -10,14 +10,23 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pigeonry/pigeonry/plugins/sms/aliyun"
 	"github.com/pigeonry/pigeonry/plugins/sms/segment"
 	"github.com/pigeonry/pigeonry/plugins/sms/smpp"
+	"github.com/pigeonry/pigeonry/plugins/sms/tencent"
+	"github.com/pigeonry/pigeonry/plugins/sms/twilio"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-// config of a connector.
+// config of a connector. It goes to one provider: to an SMSC over SMPP, or to the one whose block is there.
 type config struct {
-	Host string `cfg:"host,required" doc:"Name or address of the SMS center (SMSC)."`
+	Aliyun  *aliyun.Config  `cfg:"aliyun" doc:"Sends through Alibaba Cloud SMS, in place of SMPP."`
+	Tencent *tencent.Config `cfg:"tencent" doc:"Sends through Tencent Cloud SMS, in place of SMPP."`
+	Twilio  *twilio.Config  `cfg:"twilio" doc:"Sends through Twilio, in place of SMPP."`
+
+	// All the rest is of SMPP, which is spoken where no other provider is given.
+
+	Host string `cfg:"host" doc:"Name or address of the SMS center (SMSC). Needed for SMPP."`
 	Port int    `cfg:"port,default=2775,min=1,max=65535" doc:"Port of the SMSC: 2775 in clear, 3550 over TLS, unless the provider says otherwise."`
 
 	TLS           string `cfg:"tls,default=none,enum=none|tls" doc:"How the connection is protected. tls: TLS from the first byte; none: in clear, as SMPP is over a VPN."`
@@ -25,7 +34,7 @@ type config struct {
 	TLSCA         string `cfg:"tls_ca" doc:"Certificates (PEM) of the authorities to trust instead of the system's, e.g. file(\"ca.pem\")."`
 	TLSInsecure   bool   `cfg:"tls_insecure" doc:"Takes any certificate. Never outside tests."`
 
-	SystemID     string     `cfg:"system_id,required,max=15" doc:"User name of the bind."`
+	SystemID     string     `cfg:"system_id,max=15" doc:"User name of the bind. Needed for SMPP."`
 	Password     sdk.Secret `cfg:"password,max=64" doc:"Password of the bind. SMPP allows 8 characters; some providers give longer ones."`
 	SystemType   string     `cfg:"system_type,max=12" doc:"Kind of client, where the provider asks for it, e.g. SMPP."`
 	AddressRange string     `cfg:"address_range,max=40" doc:"Addresses whose messages the bind receives, where the provider asks for it."`
@@ -68,7 +77,70 @@ const (
 
 // validate checks what the tags cannot say.
 func validate(c config) error {
+	blocks := c.blocks()
+	switch len(blocks) {
+	case 0:
+		return validateSMPP(c)
+	case 1:
+		return errors.Join(append(blocks[0].validate(), c.smppFields(blocks[0].name)...)...)
+	default:
+		return sdk.FieldError(blocks[1].name, "stands beside "+blocks[0].name, "a connector goes to one provider: make a connector of each")
+	}
+}
+
+// block is the config of a provider other than SMPP.
+type block struct {
+	name     string
+	validate func() []error
+	open     func() sdk.Sender
+}
+
+// blocks are those that the config has.
+func (c config) blocks() (blocks []block) {
+	if p := c.Aliyun; p != nil {
+		blocks = append(blocks, block{
+			name:     "aliyun",
+			validate: func() []error { return p.Validate("aliyun") },
+			open:     func() sdk.Sender { return aliyun.Open(*p) },
+		})
+	}
+	if p := c.Tencent; p != nil {
+		blocks = append(blocks, block{
+			name:     "tencent",
+			validate: func() []error { return p.Validate("tencent") },
+			open:     func() sdk.Sender { return tencent.Open(*p) },
+		})
+	}
+	if p := c.Twilio; p != nil {
+		blocks = append(blocks, block{
+			name:     "twilio",
+			validate: func() []error { return p.Validate("twilio") },
+			open:     func() sdk.Sender { return twilio.Open(*p) },
+		})
+	}
+	return blocks
+}
+
+// smppFields refuses what only SMPP would read beside the block of another provider.
+func (c config) smppFields(provider string) (errs []error) {
+	for field, given := range map[string]bool{
+		"host": c.Host != "", "system_id": c.SystemID != "", "password": c.Password != "", "source": c.Source != "",
+	} {
+		if given {
+			errs = append(errs, sdk.FieldError(field, "is of SMPP, and stands beside "+provider, "leave out the one or the other"))
+		}
+	}
+	return errs
+}
+
+// validateSMPP checks the fields of SMPP.
+func validateSMPP(c config) error {
 	var errs []error
+	for field, value := range map[string]string{"host": c.Host, "system_id": c.SystemID} {
+		if value == "" {
+			errs = append(errs, sdk.FieldError(field, "is required", "SMPP needs it; for another provider write its block: aliyun, tencent or twilio"))
+		}
+	}
 	check := func(field string, err error, remedy string) {
 		if err != nil {
 			errs = append(errs, sdk.FieldError(field, err.Error(), remedy))

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/smpp"
+	"github.com/pigeonry/pigeonry/plugins/sms/twilio"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -36,6 +37,43 @@ func TestValidate(t *testing.T) {
 				t.Errorf("the password stands in %q", err)
 			}
 		})
+	}
+}
+
+func TestValidateChoosesTheProvider(t *testing.T) {
+	cloud := aliyunConfig("https://dysmsapi.aliyuncs.com")
+	chinese := tencentConfig("https://sms.tencentcloudapi.com")
+	american := twilioConfig("https://api.twilio.com")
+	for name, tc := range map[string]struct {
+		config config
+		path   string
+	}{
+		"nothing":        {config{}, "host"},
+		"aliyun":         {config{Aliyun: &cloud}, ""},
+		"tencent":        {config{Tencent: &chinese}, ""},
+		"twilio":         {config{Twilio: &american}, ""},
+		"two":            {config{Aliyun: &cloud, Twilio: &american}, "twilio"},
+		"beside SMPP":    {config{Tencent: &chinese, SystemID: "shop"}, "system_id"},
+		"a fault inside": {config{Twilio: &twilio.Config{AccountSID: "AC1", AuthToken: "x"}}, "twilio.account_sid"},
+		"SMPP as ever":   {configFor("127.0.0.1:2775"), ""},
+	} {
+		err := validate(tc.config)
+		fault, ok := errors.AsType[*sdk.ConfigError](err)
+		if tc.path == "" && err == nil {
+			continue
+		}
+		if !ok || fault.Detail == "" || fault.Path != tc.path && (name != "nothing" || fault.Path != "system_id") {
+			t.Errorf("%s: %v, want a fault of %q", name, err, tc.path)
+		}
+	}
+	for _, c := range []config{{Aliyun: &cloud}, {Tencent: &chinese}, {Twilio: &american}} {
+		sender, err := plugin().Open(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, smpp := sender.(*connector); smpp {
+			t.Errorf("%+v speaks SMPP", c.blocks()[0].name)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +21,7 @@ type connector struct {
 	log      *slog.Logger
 	health   func(sdk.HealthState, string)
 	links    []*link
+	binder   *binder
 	pace     *pace
 	inbox    *inbox
 	concat   atomic.Uint32 // reference numbers of long messages
@@ -44,7 +46,7 @@ func open(ctx context.Context, cfg config) (*connector, error) {
 	c := &connector{
 		config: cfg, statuses: statuses, log: sdk.Logger(ctx), stop: stop,
 		health:  func(state sdk.HealthState, message string) { sdk.SetHealth(ctx, state, message) },
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), binder: newBinder(),
 	}
 	c.concat.Store(rand.Uint32())
 	c.pace = newPace(cfg.ThrottleBackoff, cfg.Window, c.resize)
@@ -67,7 +69,7 @@ func (c *connector) newLink(mode smpp.Mode) *link {
 	client := c.config.client()
 	client.Bind.Mode = mode
 	client.Deliver = c.inbox.deliver
-	return &link{client: client, timeout: c.config.ConnectTimeout, log: c.log, changed: c.linkChanged}
+	return &link{client: client, binder: c.binder, timeout: c.config.ConnectTimeout, log: c.log, changed: c.linkChanged}
 }
 
 // linkChanged wakes those who wait for a bind and tells the gateway how the connector is.
@@ -171,6 +173,12 @@ func (c *connector) Check(ctx context.Context) error {
 		return sdk.Retryable(err, sdk.Code("not_bound"))
 	}
 	return nil
+}
+
+// HandleCallback turns every request away: SMPP brings receipts over the binds. The method is there since other providers
+// of the plugin have callbacks.
+func (c *connector) HandleCallback(context.Context, *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+	return &sdk.CallbackResponse{Status: http.StatusNotFound}, sdk.Events{}, nil
 }
 
 // Drain unbinds; all messages have been sent by then.

@@ -2,29 +2,20 @@ package main
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/smpp"
 )
 
-// Pauses between two attempts to bind: the first, and the longest. Each is drawn at random from its
-// upper half, so that many connectors do not come back at the same moment.
-const (
-	firstRebind = 500 * time.Millisecond
-	lastRebind  = 30 * time.Second
-	// steady is how long a session must have lived for the pauses to begin anew.
-	steady = 10 * time.Second
-	// unbindTimeout bounds the farewell of a session.
-	unbindTimeout = 5 * time.Second
-)
+// unbindTimeout bounds the farewell of a session.
+const unbindTimeout = 5 * time.Second
 
 // link keeps one bind up: it binds, waits until the session ends, and binds again.
 type link struct {
 	client  smpp.Client
+	binder  *binder       // shared by the links of the connector
 	timeout time.Duration // of connecting and binding
 	log     *slog.Logger
 	changed func() // called after each change of what state returns
@@ -38,10 +29,16 @@ type link struct {
 // sends tells whether messages can be submitted over the link.
 func (l *link) sends() bool { return l.client.Bind.Mode != smpp.Receiver }
 
-// state is the session while bound; else why it is not, nil before the first attempt is over.
+// state is the session while bound; else why it is not. tried is false before the first attempt of any link is over: one
+// that failed speaks for those that wait for their turn.
 func (l *link) state() (session *smpp.Session, tried bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.session == nil && l.err == nil {
+		if err := l.binder.problem(); err != nil {
+			return nil, true, err
+		}
+	}
 	return l.session, l.tried, l.err
 }
 
@@ -54,28 +51,22 @@ func (l *link) set(session *smpp.Session, err error) {
 
 // run keeps the link up until ctx ends, then unbinds.
 func (l *link) run(ctx context.Context) {
-	pause := firstRebind
 	for ctx.Err() == nil {
-		session, err := l.dial(ctx)
+		session, err := l.binder.bind(ctx, l.dial)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
 			}
 			l.log.Warn("bind failed", "error", err.Error(), "mode", l.client.Bind.Mode.String())
 			l.set(nil, err)
-			if hopeless(err) {
-				pause = lastRebind // Repeated wrong passwords lock accounts.
-			}
-		} else {
-			began := time.Now()
-			l.log.Info("bound", "smsc", session.Peer(), "mode", session.Mode().String())
-			l.serve(ctx, session)
-			if time.Since(began) >= steady {
-				pause = firstRebind
-			}
+			continue
 		}
-		_ = sleep(ctx, pause/2+rand.N(pause/2))
-		pause = min(pause*2, lastRebind)
+		began := time.Now()
+		l.log.Info("bound", "smsc", session.Peer(), "mode", session.Mode().String())
+		l.serve(ctx, session)
+		if ctx.Err() == nil {
+			l.binder.ended(time.Since(began))
+		}
 	}
 }
 
@@ -83,11 +74,6 @@ func (l *link) dial(ctx context.Context) (*smpp.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	return smpp.Dial(ctx, l.client)
-}
-
-func hopeless(err error) bool {
-	refused, ok := errors.AsType[*smpp.StatusError](err)
-	return ok && isCredentialFault(refused.Status)
 }
 
 // serve offers the session until it ends, or until ctx ends: then it is unbound, which lets what is

@@ -81,7 +81,7 @@ type Receipt struct {
 	// it came from message_state alone.
 	State State
 	Stat  string
-	// Err is the error code of the network or the SMSC, as written.
+	// Err is the error code of the network (network_error_code), else that of the text, as written.
 	Err string
 	// SubmitDate and DoneDate are YYMMDDhhmm or YYMMDDhhmmss in the SMSC's own time zone.
 	SubmitDate, DoneDate string
@@ -91,8 +91,9 @@ type Receipt struct {
 	Text string
 }
 
-// ParseReceipt reads a receipt from its optional parameters and its text. The parameters win, as
-// they are exact. ok is false when m is no receipt or names no message.
+// ParseReceipt reads a receipt from its optional parameters receipted_message_id, message_state and network_error_code
+// (sections 5.3.2.12, 5.3.2.35, 5.3.2.31), and from its text, which may be missing or in another form. The parameters
+// win, as they are exact. ok is false when m is no receipt or names no message.
 func ParseReceipt(m *ShortMessage) (r Receipt, ok bool) {
 	if !m.IsReceipt() {
 		return Receipt{}, false
@@ -104,7 +105,7 @@ func ParseReceipt(m *ShortMessage) (r Receipt, ok bool) {
 	if state, ok := m.TLVs.Uint(TagMessageState); ok && state <= uint32(StateRejected) {
 		r.State = State(state)
 	}
-	if code, ok := m.TLVs.Get(TagNetworkErrorCode); ok && len(code) == 3 && r.Err == "" {
+	if code, ok := m.TLVs.Get(TagNetworkErrorCode); ok && len(code) == 3 {
 		r.Err = fmt.Sprintf("%03d", int(code[1])<<8|int(code[2]))
 	}
 	return r, r.ID != ""

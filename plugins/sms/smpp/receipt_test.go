@@ -73,6 +73,36 @@ func TestParseReceipt(t *testing.T) {
 	}
 }
 
+// Receipts of SMSCs that put it all into parameters, with no text or one of their own.
+func TestReceiptInParameters(t *testing.T) {
+	parameters := smpp.TLVs{
+		smpp.TextTLV(smpp.TagReceiptedMessageID, "0A1B"), smpp.OctetTLV(smpp.TagMessageState, 5),
+		{Tag: smpp.TagNetworkErrorCode, Value: []byte{3, 0, 27}}, // GSM: absent subscriber
+	}
+	for name, tc := range map[string]struct {
+		m    smpp.ShortMessage
+		stat string
+	}{
+		"no text":                 {smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, TLVs: parameters}, ""},
+		"no esm_class":            {smpp.ShortMessage{TLVs: parameters}, ""},
+		"another form":            {smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, Message: []byte("Message not delivered."), TLVs: parameters}, ""},
+		"another id and state":    {smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, Message: []byte("id:2587 stat:DELIVRD err:000"), TLVs: parameters}, "DELIVRD"},
+		"text in a parameter":     {smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, TLVs: append(smpp.TLVs{{Tag: smpp.TagMessagePayload, Value: []byte("id:9 stat:ACCEPTD")}}, parameters...)}, "ACCEPTD"},
+		"octets that are no text": {smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, Message: []byte{0, 1, 0xFF}, TLVs: parameters}, ""},
+	} {
+		r, ok := smpp.ParseReceipt(&tc.m)
+		if !ok || r.ID != "0A1B" || r.State != smpp.StateUndeliverable || r.Err != "027" || r.Stat != tc.stat {
+			t.Errorf("%s: %+v, %v", name, r, ok)
+		}
+	}
+	malformed := smpp.ShortMessage{ESMClass: smpp.ESMClassReceipt, Message: []byte("id:7 stat:DELIVRD err:011"), TLVs: smpp.TLVs{
+		smpp.OctetTLV(smpp.TagMessageState, 99), {Tag: smpp.TagNetworkErrorCode, Value: []byte{3}},
+	}}
+	if r, ok := smpp.ParseReceipt(&malformed); !ok || r.ID != "7" || r.State != smpp.StateDelivered || r.Err != "011" {
+		t.Errorf("malformed parameters: %+v, %v", r, ok)
+	}
+}
+
 // A text that anybody can send must not pass for the SMSC's word.
 func TestForgedReceipt(t *testing.T) {
 	m := &smpp.ShortMessage{Message: []byte("id:7 stat:DELIVRD err:000")}

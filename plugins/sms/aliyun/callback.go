@@ -1,0 +1,108 @@
+package aliyun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/pigeonry/pigeonry/plugins/sms/push"
+	"github.com/pigeonry/pigeonry/plugins/sms/reference"
+	"github.com/pigeonry/pigeonry/sdk"
+)
+
+// report is an element of a push: a receipt (SmsReport), or the reply of a user (SmsUp). Only a receipt has success.
+type report struct {
+	PhoneNumber string      `json:"phone_number"`
+	SendTime    string      `json:"send_time"`
+	Size        json.Number `json:"sms_size"` // in quotes
+	ReportTime  string      `json:"report_time"`
+	Success     *bool       `json:"success"`
+	ErrCode     string      `json:"err_code"`
+	ErrMsg      string      `json:"err_msg"`
+	BizID       string      `json:"biz_id"`
+	OutID       string      `json:"out_id"`
+	Content     *string     `json:"content"`
+	SignName    string      `json:"sign_name"`
+	DestCode    string      `json:"dest_code"`
+	SequenceID  json.Number `json:"sequence_id"` // a number, or one in quotes
+}
+
+// HandleCallback takes a push of receipts or of replies: a JSON array.
+func (c *Channel) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+	if !push.Authorized(r, c.config.CallbackToken) {
+		return push.Answer(http.StatusUnauthorized, `{"code":401,"msg":"wrong token"}`), sdk.Events{}, nil
+	}
+	events, err := parse(r.Body)
+	if err != nil {
+		return push.Answer(http.StatusBadRequest, `{"code":400,"msg":"unreadable"}`), sdk.Events{}, nil //nolint:nilerr // the caller's fault
+	}
+	return push.Answer(http.StatusOK, `{"code":0,"msg":"成功"}`), events, nil
+}
+
+// parse reads the elements of a push. What is neither a receipt nor a reply is left out.
+func parse(body []byte) (events sdk.Events, err error) {
+	elements, err := push.Elements(body)
+	if err != nil {
+		return events, err
+	}
+	for _, element := range elements {
+		var x report
+		if err := json.Unmarshal(element, &x); err != nil {
+			return sdk.Events{}, fmt.Errorf("read an element: %w", err)
+		}
+		switch {
+		case x.Success != nil:
+			events.Receipts = append(events.Receipts, x.receipt())
+		case x.Content != nil:
+			events.Inbound = append(events.Inbound, x.inbound())
+		}
+	}
+	return events, nil
+}
+
+func (x report) receipt() sdk.DeliveryReceipt {
+	phone, err := phoneOf(numberOf(x.PhoneNumber))
+	if err != nil {
+		phone = x.PhoneNumber
+	}
+	out := sdk.DeliveryReceipt{ProviderID: providerID(x.BizID, phone), Status: sdk.Delivered, At: parseTime(x.ReportTime)}
+	out.AttemptID, _ = reference.Attempt(x.OutID)
+	if size, err := x.Size.Int64(); err == nil {
+		out.Segments = int(size)
+	}
+	if !*x.Success {
+		out.Status = sdk.Undelivered
+		out.Err = sdk.Permanent(errors.New(strings.TrimSpace("not delivered: "+x.ErrMsg)),
+			sdk.Code(undelivered(x.ErrCode)), sdk.ProviderCode(x.ErrCode))
+	}
+	out.DedupeKey = fmt.Sprintf("%s/%t/%s", out.ProviderID, *x.Success, x.ErrCode)
+	return out
+}
+
+func (x report) inbound() sdk.Inbound {
+	in := sdk.Inbound{
+		From: numberOf(x.PhoneNumber), To: x.DestCode, Text: *x.Content, At: parseTime(x.SendTime),
+		ProviderID: x.SequenceID.String(),
+	}
+	if x.SignName != "" {
+		in.Attributes = map[string]string{attributeSign: x.SignName}
+	}
+	if in.ProviderID != "" {
+		in.DedupeKey = "up/" + in.ProviderID
+	}
+	return in
+}
+
+// parseTime reads a date of the provider; the zero time stands for what is none.
+func parseTime(text string) time.Time {
+	for _, layout := range []string{timeLayout, "20060102150405"} {
+		if at, err := time.ParseInLocation(layout, text, zone); err == nil {
+			return at
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,189 @@
+package aliyun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pigeonry/pigeonry/plugins/sms/reference"
+	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
+	"github.com/pigeonry/pigeonry/sdk"
+)
+
+// Bounds of what is asked of the provider.
+const (
+	// maxRequests is how many requests one batch of the gateway makes at a time.
+	maxRequests = 16
+	// maxBatchBytes bounds the JSON in one request: it travels in the URL, four times as long when it is Chinese.
+	maxBatchBytes = 6 << 10
+	// maxOutID is the longest OutId, in octets.
+	maxOutID = 255
+)
+
+// Channel sends through one account of the provider. It has no state beyond its config.
+type Channel struct {
+	config Config
+	now    func() time.Time
+}
+
+// Open makes a Channel of a config that is valid.
+func Open(c Config) *Channel { return &Channel{config: c, now: time.Now} }
+
+// Send sends one message. The SDK calls SendBatch.
+func (c *Channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
+	var receipt sdk.Receipt
+	err := error(sdk.Uncertain(errors.New("no result"), sdk.Blame(sdk.FaultPlugin)))
+	c.SendBatch(ctx, []*sdk.Message{m}, func(_ int, r sdk.Receipt, e error) { receipt, err = r, e })
+	return receipt, err
+}
+
+// SendBatch sends messages of the same template and signature together. report is called from several goroutines.
+func (c *Channel) SendBatch(ctx context.Context, ms []*sdk.Message, report func(i int, r sdk.Receipt, err error)) {
+	var items []item
+	for i, m := range ms {
+		it, err := c.compose(i, m)
+		if err != nil {
+			report(i, sdk.Receipt{}, err)
+			continue
+		}
+		items = append(items, it)
+	}
+	var requests errgroup.Group
+	requests.SetLimit(maxRequests)
+	for _, group := range c.groups(items) {
+		requests.Go(func() error {
+			c.sendGroup(ctx, group, report)
+			return nil
+		})
+	}
+	_ = requests.Wait() // each message has its own result
+}
+
+// groups cuts items into what fits one request: one template, one signature, and no recipient twice, as the provider
+// tells the messages of a request apart by their recipients.
+func (c *Channel) groups(items []item) [][]item {
+	type key struct {
+		template, sign string
+		extended       bool
+	}
+	type group struct {
+		at    int // in out
+		bytes int
+		has   map[string]bool
+	}
+	var out [][]item
+	open := map[key]*group{}
+	for _, it := range items {
+		k := key{it.template, it.sign, it.extend != ""}
+		size := len(it.phone) + len(it.sign) + len(it.parameters) + len(it.extend) + 12
+		g := open[k]
+		if g == nil || g.has[it.phone] || len(out[g.at]) == c.config.MaxBatch || g.bytes+size > maxBatchBytes {
+			g = &group{at: len(out), has: map[string]bool{}}
+			open[k] = g
+			out = append(out, nil)
+		}
+		out[g.at] = append(out[g.at], it)
+		g.bytes += size
+		g.has[it.phone] = true
+	}
+	return out
+}
+
+// sendGroup sends one request and reports its items. The provider takes or refuses a request whole: when it refuses for
+// the sake of one message, nothing was sent, and the halves are tried apart.
+func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, sdk.Receipt, error)) {
+	if err := ctx.Err(); err != nil {
+		for _, it := range group {
+			report(it.index, sdk.Receipt{}, sdk.Retryable(fmt.Errorf("not begun: %w", err), sdk.Code(sdk.CodeNotStarted)))
+		}
+		return
+	}
+	bizID, err := c.request(ctx, group)
+	if len(group) > 1 && verdict.ConcernsOne(err) {
+		half := len(group) / 2
+		c.sendGroup(ctx, group[:half], report)
+		c.sendGroup(ctx, group[half:], report)
+		return
+	}
+	for _, it := range group {
+		if err != nil {
+			report(it.index, sdk.Receipt{}, err)
+			continue
+		}
+		report(it.index, sdk.Receipt{ProviderIDs: []string{providerID(bizID, it.phone)}, Segments: it.segments}, nil)
+	}
+}
+
+// request sends a group and gives its BizId.
+func (c *Channel) request(ctx context.Context, group []item) (string, error) {
+	action, parameters, err := "SendSms", single(group[0]), error(nil)
+	if len(group) > 1 {
+		action = "SendBatchSms"
+		if parameters, err = batch(group); err != nil {
+			return "", sdk.Permanent(err, sdk.Blame(sdk.FaultPlugin))
+		}
+	}
+	a, err := c.call(ctx, action, parameters)
+	if err != nil {
+		return "", err
+	}
+	if a.BizID == "" {
+		return "", sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
+	}
+	return a.BizID, nil
+}
+
+// single are the parameters of SendSms.
+func single(it item) map[string]string {
+	parameters := map[string]string{
+		"PhoneNumbers": it.phone, "SignName": it.sign, "TemplateCode": it.template,
+		"TemplateParam": string(it.parameters), "OutId": reference.Of([]string{it.attempt}, maxOutID),
+	}
+	if it.extend != "" {
+		parameters["SmsUpExtendCode"] = it.extend
+	}
+	return parameters
+}
+
+// batch are the parameters of SendBatchSms: arrays with a place for each message.
+func batch(group []item) (map[string]string, error) {
+	var phones, signs, extends, attempts []string
+	var all []json.RawMessage
+	for _, it := range group {
+		phones, signs, all = append(phones, it.phone), append(signs, it.sign), append(all, it.parameters)
+		attempts = append(attempts, it.attempt)
+		if it.extend != "" {
+			extends = append(extends, it.extend)
+		}
+	}
+	parameters := map[string]string{
+		"TemplateCode": group[0].template,
+		"OutId":        reference.Of(attempts, maxOutID),
+	}
+	for name, list := range map[string]any{
+		"PhoneNumberJson": phones, "SignNameJson": signs, "TemplateParamJson": all, "SmsUpExtendCodeJson": extends,
+	} {
+		if name == "SmsUpExtendCodeJson" && len(extends) == 0 {
+			continue
+		}
+		text, err := json.Marshal(list)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", name, err)
+		}
+		parameters[name] = string(text)
+	}
+	return parameters, nil
+}
+
+// providerID names one message: a BizId stands for all of a request.
+func providerID(bizID, phone string) string { return bizID + "/" + phone }
+
+// Check asks for the messages of a number that has none, which needs the same permissions as Query.
+func (c *Channel) Check(ctx context.Context) error {
+	_, err := c.details(ctx, "13000000000", "", c.now(), 1)
+	return err
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alibabacloud-go/darabonba-openapi/v2/client"
+	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
+	"github.com/alibabacloud-go/tea/dara"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common"
+	tchttp "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/http"
+	"github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud/common/profile"
+	twilioclient "github.com/twilio/twilio-go/client"
+	twilioapi "github.com/twilio/twilio-go/rest/api/v2010"
+
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+)
+
+// The providers' own client libraries, in Go and from npm, against the doubles that the connectors are tested with: so that
+// double and plugin are not merely agreeing with each other.
+
+// peerJSON runs a script of testdata and reads what it prints.
+func peerJSON(t *testing.T, into any, script string, args ...string) {
+	t.Helper()
+	output, err := nodePeer(t, script, args...).Output()
+	if err == nil {
+		err = json.Unmarshal(output, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v: %s", script, err, output)
+	}
+}
+
+func host(base string) string { return strings.TrimPrefix(base, "http://") }
+
+func TestInteropAliyunNode(t *testing.T) {
+	d := newDesk()
+	p := newAliyunDouble(d)
+	base := serveProvider(t, p)
+	var seen struct {
+		Error                  string
+		Single, Batch, Refused struct{ Code, BizID string }
+		Details                struct {
+			Code              string
+			SmsSendDetailDTOs struct {
+				SmsSendDetailDTO []struct {
+					OutID, Content, TemplateCode string
+					SendStatus                   int
+				}
+			}
+		}
+	}
+	peerJSON(t, &seen, "aliyun.js", host(base), "sandbox-secret")
+	if seen.Error != "" || seen.Single.Code != "OK" || seen.Single.BizID == "" || seen.Batch.Code != "OK" || seen.Refused.Code != "isv.SMS_TEMPLATE_ILLEGAL" {
+		t.Errorf("the client saw %+v", seen)
+	}
+	if got := seen.Details.SmsSendDetailDTOs.SmsSendDetailDTO; len(got) != 1 || got[0].OutID != "mine-1" || got[0].Content != "Your code is 12 3*~'+." {
+		t.Errorf("the client saw %+v", seen.Details)
+	}
+	taken := d.entries()
+	if len(taken) != 3 || taken[0].To != "+8613800138000" || taken[1].Text != "你好" || taken[2].To != "+85251234567" || taken[2].Text != "Hello & goodbye" {
+		t.Errorf("the double took %+v", taken)
+	}
+	peerJSON(t, &seen, "aliyun.js", host(base), "another-secret")
+	if !strings.Contains(seen.Error, "SignatureDoesNotMatch") {
+		t.Errorf("with a wrong secret the client saw %q", seen.Error)
+	}
+}
+
+func TestInteropAliyunGo(t *testing.T) {
+	d := newDesk()
+	base := serveProvider(t, newAliyunDouble(d))
+	call := func(secret string) (map[string]any, error) {
+		c, err := client.NewClient(&openapiutil.Config{
+			AccessKeyId: dara.String("sandbox"), AccessKeySecret: dara.String(secret), Endpoint: dara.String(host(base)), Protocol: dara.String("HTTP"),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.CallApi(&openapiutil.Params{
+			Action: dara.String("SendSms"), Version: dara.String("2017-05-25"), Protocol: dara.String("HTTP"), Pathname: dara.String("/"),
+			Method: dara.String("POST"), AuthType: dara.String("AK"), Style: dara.String("RPC"), ReqBodyType: dara.String("formData"), BodyType: dara.String("json"),
+		}, &openapiutil.OpenApiRequest{Query: map[string]*string{
+			"PhoneNumbers": dara.String("13800138000"), "SignName": dara.String("阿里云"), "TemplateCode": dara.String("SMS_SANDBOX"),
+			"TemplateParam": dara.String(`{"content":"Grüße * ~ + &"}`), "OutId": dara.String("mine"),
+		}}, &dara.RuntimeOptions{})
+	}
+	answer, err := call("sandbox-secret")
+	if err != nil {
+		t.Fatalf("the client's call: %v", err)
+	}
+	if body, _ := answer["body"].(map[string]any); body["Code"] != "OK" || body["BizId"] == "" {
+		t.Errorf("the client saw %v", answer)
+	}
+	if taken := d.entries(); len(taken) != 1 || taken[0].Text != "Grüße * ~ + &" {
+		t.Errorf("the double took %+v", taken)
+	}
+	if _, err := call("another-secret"); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") {
+		t.Errorf("with a wrong secret: %v", err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestInteropTencentNode(t *testing.T) {
+	d := newDesk()
+	p := newTencentDouble(d)
+	setProvider(t, p, map[string]any{"refuse": map[string]string{"+8613800000002": "FailedOperation.PhoneNumberInBlacklist"}})
+	base := serveProvider(t, p)
+	var seen struct {
+		Error string
+		Sent  struct {
+			SendStatusSet []struct {
+				SerialNo, PhoneNumber, SessionContext, Code string
+				Fee                                         int
+			}
+		}
+		Pulled struct{ PullSmsSendStatusSet []any }
+	}
+	peerJSON(t, &seen, "tencent.js", host(base), "sandbox-secret")
+	got := seen.Sent.SendStatusSet
+	if seen.Error != "" || len(got) != 2 || got[0].Code != "Ok" || got[0].SerialNo == "" || got[0].SessionContext != "mine-1" || got[0].Fee != 1 ||
+		got[1].Code != "FailedOperation.PhoneNumberInBlacklist" || seen.Pulled.PullSmsSendStatusSet == nil {
+		t.Errorf("the client saw %+v", seen)
+	}
+	if taken := d.entries(); len(taken) != 1 || taken[0].Text != "Your code is 4370, valid for 5 minutes." {
+		t.Errorf("the double took %+v", taken)
+	}
+	peerJSON(t, &seen, "tencent.js", host(base), "another-secret")
+	if seen.Error != "AuthFailure.SignatureFailure" {
+		t.Errorf("with a wrong secret the client saw %q", seen.Error)
+	}
+}
+
+func TestInteropTencentGo(t *testing.T) {
+	d := newDesk()
+	base := serveProvider(t, newTencentDouble(d))
+	settings := profile.NewClientProfile()
+	settings.HttpProfile.Endpoint, settings.HttpProfile.Scheme = host(base), "HTTP"
+	send := func(secret string) (string, error) {
+		c := common.NewCommonClient(common.NewCredential("sandbox", secret), "ap-guangzhou", settings)
+		request := tchttp.NewCommonRequest("sms", "2021-01-11", "SendSms")
+		if err := request.SetActionParameters(map[string]any{
+			"PhoneNumberSet": []string{"+8613800138000"}, "SmsSdkAppId": "1400000000", "TemplateId": "1000", "SignName": "腾讯云",
+			"TemplateParamSet": []string{"你好 & so"},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		response := tchttp.NewCommonResponse()
+		err := c.Send(request, response)
+		return string(response.GetBody()), err
+	}
+	body, err := send("sandbox-secret")
+	if err != nil || !strings.Contains(body, `"Code":"Ok"`) {
+		t.Errorf("the client saw %s, %v", body, err)
+	}
+	if taken := d.entries(); len(taken) != 1 || taken[0].Text != "你好 & so" {
+		t.Errorf("the double took %+v", taken)
+	}
+	if _, err := send("another-secret"); err == nil || !strings.Contains(err.Error(), "AuthFailure.SignatureFailure") {
+		t.Errorf("with a wrong secret: %v", err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+func TestInteropTwilioNode(t *testing.T) {
+	d := newDesk()
+	p := newTwilioDouble(d)
+	base := serveProvider(t, p)
+	var seen struct {
+		Error   int
+		Sent    struct{ SID, Status, Segments, Body string }
+		Content struct{ Status, Body string }
+		Fetched string
+		Listed  int
+		Refused struct{ Status, Code int }
+	}
+	peerJSON(t, &seen, "twilio.js", base, "sandboxsecret")
+	if seen.Error != 0 || seen.Sent.Status != "queued" || seen.Sent.Segments != "1" || seen.Content.Status != "accepted" || seen.Content.Body != "four" ||
+		seen.Fetched != "Grüße + mehr" || seen.Listed != 2 || seen.Refused.Code != 21610 || seen.Refused.Status != 400 {
+		t.Errorf("the client saw %+v", seen)
+	}
+	if taken := d.entries(); len(taken) != 2 || taken[0].ProviderID != seen.Sent.SID || taken[0].Text != "Grüße + mehr" {
+		t.Errorf("the double took %+v", taken)
+	}
+	peerJSON(t, &seen, "twilio.js", base, "anothersecret")
+	if seen.Error != 20003 {
+		t.Errorf("with a wrong token the client saw %d", seen.Error)
+	}
+}
+
+// rewritten sends what goes to Twilio to a double.
+type rewritten struct{ base *url.URL }
+
+// RoundTrip implements http.RoundTripper.
+func (r rewritten) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.URL.Scheme, req.URL.Host, req.Host = r.base.Scheme, r.base.Host, ""
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+func TestInteropTwilioGo(t *testing.T) {
+	d := newDesk()
+	base, err := url.Parse(serveProvider(t, newTwilioDouble(d)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := func(token string) *twilioapi.ApiService {
+		c := &twilioclient.Client{
+			Credentials: twilioclient.NewCredentials(sid("AC"), token),
+			HTTPClient:  &http.Client{Transport: rewritten{base}, Timeout: 5 * time.Second},
+		}
+		c.SetAccountSid(sid("AC"))
+		return twilioapi.NewApiServiceWithClient(c)
+	}
+	params := (&twilioapi.CreateMessageParams{}).SetTo("+4917612345678").SetFrom("+15005550006").SetBody("Grüße & mehr").SetValidityPeriod(60)
+	sent, err := api("sandboxsecret").CreateMessage(params)
+	if err != nil || sent.Sid == nil || *sent.Status != "queued" || *sent.NumSegments != "1" {
+		t.Fatalf("the client saw %+v, %v", sent, err)
+	}
+	fetched, err := api("sandboxsecret").FetchMessage(*sent.Sid, &twilioapi.FetchMessageParams{})
+	if err != nil || *fetched.Body != "Grüße & mehr" {
+		t.Errorf("the client fetched %+v, %v", fetched, err)
+	}
+	if _, err := api("anothersecret").CreateMessage(params); err == nil || !strings.Contains(err.Error(), "20003") {
+		t.Errorf("with a wrong token: %v", err)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// The double's signatures are taken by Twilio's validators, in Go and JavaScript, and theirs by the connector.
+func TestInteropTwilioSignatures(t *testing.T) {
+	d, p, c := newTwilio(t)
+	r, err := c.Send(t.Context(), german("Hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	validator := twilioclient.NewRequestValidator("sandboxsecret")
+	for name, callback := range map[string]desk.Callback{
+		"a receipt": d.receipt(t, r.ProviderID(), desk.Undelivered),
+		"a message": d.event(t, p, `{"type":"message","from":"+4917612345678","to":"+15005550006","text":"Grüße & \"mehr\" +1"}`),
+	} {
+		req := callbackRequest(t, callback, callbackBase)
+		given := req.Header.Get("X-Twilio-Signature")
+		form, err := url.ParseQuery(string(req.Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		single := map[string]string{}
+		for name := range form {
+			single[name] = form.Get(name)
+		}
+		if !validator.Validate(req.URL, single, given) {
+			t.Errorf("%s: twilio-go refuses the double's signature", name)
+		}
+		var valid bool
+		if peerJSON(t, &valid, "twilio.js", "verify", "sandboxsecret", given, req.URL, string(req.Body)); !valid {
+			t.Errorf("%s: npm's twilio refuses the double's signature", name)
+		}
+		var theirs string
+		peerJSON(t, &theirs, "twilio.js", "sign", "sandboxsecret", req.URL, string(req.Body))
+		signed := *req
+		signed.Header = http.Header{"X-Twilio-Signature": {theirs}}
+		if answer, events, err := c.HandleCallback(t.Context(), &signed); err != nil || answer.Status == 401 || events.Empty() {
+			t.Errorf("%s: the signature of npm's twilio is refused", name)
+		}
+	}
+}
