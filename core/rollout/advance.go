@@ -16,18 +16,17 @@ type decision struct {
 
 func wait(format string, args ...any) decision { return decision{reason: fmt.Sprintf(format, args...)} }
 
-// decide says how a rollout goes on. waited is how long the one who decides has known the present revision: a
-// gateway that was away does not blame the version for that.
-func decide(r *core.Rollout, v *view, now time.Time, waited time.Duration) decision {
-	if problem := v.problem(r); problem != "" {
-		return back(r, now, problem, true)
+// decide says how a rollout goes on.
+func decide(r *core.Rollout, v *view, now time.Time) decision {
+	if problem, fault := v.problem(r); problem != "" {
+		return back(r, now, problem, fault)
 	}
 	if broken := v.broken(); broken != "" {
 		return back(r, now, broken, true)
 	}
 	switch r.State {
 	case core.RolloutStarting:
-		return afterStarting(r, v, now, waited)
+		return afterStarting(r, v, now)
 	case core.RolloutCanary:
 		return afterStep(r, v, now)
 	case core.RolloutBaking:
@@ -53,13 +52,15 @@ func enter(r *core.Rollout, state core.RolloutState, now time.Time) *core.Rollou
 	return &next
 }
 
-func afterStarting(r *core.Rollout, v *view, now time.Time, waited time.Duration) decision {
-	behind, fault := v.behind(r)
-	if behind != "" {
-		if waited >= startWait {
-			return back(r, now, fmt.Sprintf("%s after %s", behind, startWait), fault)
+func afterStarting(r *core.Rollout, v *view, now time.Time) decision {
+	if behind := v.behind(r); behind != "" {
+		if v.waited >= startWait {
+			return back(r, now, fmt.Sprintf("%s after %s", behind, startWait), v.slow(r))
 		}
 		return wait("%s", behind)
+	}
+	if v.exclusive() && r.Plan.Strategy != core.StrategyImmediate {
+		return undivided(r, v, now)
 	}
 	if r.Paused {
 		return paused(r)
@@ -75,17 +76,31 @@ func afterStarting(r *core.Rollout, v *view, now time.Time, waited time.Duration
 	return toEverything(r, v, now, reason)
 }
 
+// undivided goes on with a plugin whose versions cannot share messages, as only shows once it runs: nobody would ever have
+// results of both to compare. What nobody ordered otherwise goes on at once with everything.
+func undivided(r *core.Rollout, v *view, now time.Time) decision {
+	const why = "only one process may hold the session of this plugin, so that two versions cannot share messages"
+	if r.Actor != byPolicy {
+		return back(r, now, why+": use immediate", false)
+	}
+	next := *r
+	next.Plan = atOnce(r.Plan)
+	return toEverything(&next, v, now, why)
+}
+
 func afterStep(r *core.Rollout, v *view, now time.Time) decision {
 	if fault := judge(&r.Plan, &v.old, &v.fresh); fault != "" {
 		return back(r, now, fault, true)
 	}
-	behind, _ := v.behind(r)
-	left := r.Since.Add(r.Plan.Window).Sub(now)
+	behind := v.behind(r)
+	left := r.Plan.Window - v.inForce
 	switch {
 	case r.Paused:
 		return paused(r)
 	case behind != "":
 		return wait("%s", behind)
+	case v.passedOver(r):
+		return toStep(r, v, r.Step+1, now, fmt.Sprintf("no account that sends is among the %g %% of this step", r.Share()))
 	case v.fresh.Samples() < r.Plan.MinSamples:
 		return wait("version %s has %d of %d results that this step needs", r.To, v.fresh.Samples(), r.Plan.MinSamples)
 	case left > 0:
@@ -101,34 +116,57 @@ func toStep(r *core.Rollout, v *view, step int, now time.Time, reason string) de
 		return toEverything(r, v, now, reason)
 	}
 	next := enter(r, core.RolloutCanary, now)
-	next.Step = step
+	next.Step, next.Baseline = step, baseline(r, v)
 	return decision{next: next, reason: reason}
 }
 
-// toEverything gives the new version all messages, and keeps the old one warm if the plan says so.
+// toEverything gives the new version all messages. The old one stays at least until the new one has taken over
+// everywhere.
 func toEverything(r *core.Rollout, v *view, now time.Time, reason string) decision {
-	state := core.RolloutBaking
-	if r.Plan.Bake == 0 {
-		state = core.RolloutPromoted
-	}
-	next := enter(r, state, now)
-	baseline := v.old
-	next.Baseline = &baseline
+	next := enter(r, core.RolloutBaking, now)
+	next.Baseline = baseline(r, v)
 	return decision{next: next, reason: reason}
+}
+
+// baseline is what the old version did last: in this window, or if that has just begun, in the one before.
+func baseline(r *core.Rollout, v *view) *core.VersionFigures {
+	if r.Baseline != nil && v.old.Samples() < r.Plan.MinSamples {
+		return r.Baseline
+	}
+	old := v.old
+	return &old
 }
 
 func afterBaking(r *core.Rollout, v *view, now time.Time) decision {
 	old := v.comparison(r)
-	if fault := judge(&r.Plan, &old, &v.fresh); fault != "" {
-		return back(r, now, fault, true)
+	if r.Plan.Bake > 0 { // else nobody has time to judge anything
+		if fault := judge(&r.Plan, &old, &v.fresh); fault != "" {
+			return back(r, now, fault, proven(&r.Plan, &old, &v.fresh))
+		}
 	}
-	if r.Paused {
+	behind := v.behind(r)
+	left := r.Plan.Bake - v.inForce
+	switch {
+	case r.Paused:
 		return paused(r)
-	}
-	if left := r.Since.Add(r.Plan.Bake).Sub(now); left > 0 {
+	case behind != "":
+		return wait("%s", behind)
+	case left > 0:
 		return wait("the old version stays warm for another %s", round(left))
 	}
-	return decision{next: enter(r, core.RolloutPromoted, now), reason: "no worse than version " + r.From}
+	return decision{next: enter(r, core.RolloutPromoted, now), reason: v.end(r)}
+}
+
+// end says why a rollout ends well.
+func (v *view) end(r *core.Rollout) string {
+	reason := fmt.Sprintf("version %s has taken over on every gateway", r.To)
+	if r.Plan.Bake > 0 {
+		reason = "no worse than version " + r.From
+	}
+	if gap := v.gap(); gap > 0 {
+		reason += fmt.Sprintf("; nobody held the session for %s", round(gap))
+	}
+	return reason
 }
 
 func paused(r *core.Rollout) decision { return wait("paused: %s", r.Reason) }

@@ -10,33 +10,18 @@ import (
 )
 
 // Choose returns the version of a plugin that a gateway begins with: the stored one, or for a plugin that never had
-// one, the highest that is not in quarantine, which then is the active one of all gateways. The versions are those
-// that this gateway has, from the lowest. If the active one is not among them, it is returned with an error that says
-// what to do: the gateway must not run another version instead.
+// one, the highest, which then is the active one of all gateways. The versions are those that this gateway has, from
+// the lowest. If the active one is not among them, it is returned with an error that says what to do: the gateway must
+// not run another version instead.
 func (s *Service) Choose(ctx context.Context, plugin string, versions []string) (string, error) {
 	if len(versions) == 0 {
 		return "", core.Errorf(core.KindNotFound, "this gateway has no version of plugin %s", plugin)
 	}
-	known, err := s.o.Versions.PluginVersions(ctx, plugin)
-	if err != nil {
-		return "", fmt.Errorf("choose a version of %s: %w", plugin, err)
-	}
-	active, err := s.o.Rollouts.Activate(ctx, plugin, preferred(versions, known))
+	active, err := s.o.Rollouts.Activate(ctx, plugin, versions[len(versions)-1])
 	if err != nil {
 		return "", fmt.Errorf("choose a version of %s: %w", plugin, err)
 	}
 	return active, lacking(plugin, active, versions)
-}
-
-// preferred is the highest version that may begin by itself. If none may, it is the highest of all: a plugin that was
-// never active has nothing better to offer.
-func preferred(versions []string, known []core.PluginVersion) string {
-	for _, v := range slices.Backward(versions) {
-		if i := slices.IndexFunc(known, func(k core.PluginVersion) bool { return k.Version == v }); i < 0 || known[i].Quarantine == "" {
-			return v
-		}
-	}
-	return versions[len(versions)-1]
 }
 
 // lacking is the error of a gateway that does not have the version that is active.

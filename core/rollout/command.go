@@ -31,7 +31,7 @@ func (s *Service) Begin(ctx context.Context, q Request) (core.Rollout, error) {
 	if err := checkPlan(&q.Plan); err != nil {
 		return core.Rollout{}, err
 	}
-	if err := s.registry.enter(ctx, s.o.Host.Installed()); err != nil {
+	if _, err := s.registry.enter(ctx, s.o.Host.Installed()); err != nil {
 		return core.Rollout{}, err
 	}
 	version, err := s.permitted(ctx, &q)
@@ -51,10 +51,8 @@ func (s *Service) permitted(ctx context.Context, q *Request) (core.PluginVersion
 	if err != nil {
 		return version, err
 	}
-	if sha, ok := s.registry.differs(q.Plugin, q.Version); ok {
-		return version, core.Errorf(core.KindConflict,
-			"version %s of plugin %s is known with checksum %.12s, and this gateway has %.12s: give what changed a version of its own",
-			q.Version, q.Plugin, version.SHA256, sha)
+	if err := s.registry.differing(q.Plugin, q.Version); err != nil {
+		return version, err
 	}
 	if err := s.runs(q.Plugin, q.Version); err != nil {
 		return version, err
@@ -139,37 +137,36 @@ func (s *Service) begin(ctx context.Context, q *Request, version core.PluginVers
 	now := s.o.Now()
 	r := core.Rollout{
 		Plugin: q.Plugin, From: from, To: q.Version, SHA256: version.SHA256, Plan: q.Plan, State: core.RolloutStarting,
-		Since: now, Actor: q.Actor, Revision: 1, CreatedAt: now, UpdatedAt: now,
+		Since: now, Actor: q.Actor, CreatedAt: now, UpdatedAt: now,
 	}
 	reason := "from version " + from + " to " + q.Version
 	if version.Quarantine != "" {
 		reason += ", in spite of its quarantine: " + version.Quarantine
 	}
-	r, err := s.o.Rollouts.BeginRollout(ctx, r, core.RolloutEvent{At: now, State: r.State, Actor: q.Actor, Reason: reason})
+	r, err := s.o.Rollouts.BeginRollout(ctx, r, core.RolloutEvent{At: now, State: r.State, Actor: q.Actor, Reason: reason}, q.Force)
 	if err != nil {
 		return r, err
 	}
 	s.o.Logger.InfoContext(ctx, "rollout: begins", "plugin", r.Plugin, "rollout", r.ID, "from", r.From, "to", r.To,
 		"strategy", r.Plan.Strategy, "actor", r.Actor)
 	s.nudge()
-	if version.Quarantine == "" {
-		return r, nil
-	}
-	if err := s.o.Versions.Quarantine(ctx, r.Plugin, r.SHA256, ""); err != nil {
-		s.o.Logger.WarnContext(ctx, "rollout: the quarantine does not end, although the version is rolled out", "plugin", r.Plugin, "version", r.To, "error", err)
-	}
 	return r, nil
 }
 
-// Promote gives the new version everything now, or, if it has, ends the time for which the old one stays warm.
+// Promote gives the new version everything now, or, if it has, ends the time for which the old one stays warm. A
+// gateway that does not have the new version must not find it active: then it is a conflict.
 func (s *Service) Promote(ctx context.Context, plugin string, id int64, actor, reason string) (core.Rollout, error) {
 	return s.change(ctx, plugin, id, actor, func(r *core.Rollout, v *view) (decision, error) {
 		why := cmp.Or(reason, "promoted by command")
 		if r.State == core.RolloutBaking {
 			return decision{next: enter(r, core.RolloutPromoted, s.o.Now()), reason: why}, nil
 		}
-		if behind, _ := v.behind(r); r.State == core.RolloutStarting && behind != "" {
-			return decision{}, core.Errorf(core.KindConflict, "rollout %d cannot be promoted yet: %s", r.ID, behind)
+		missing := v.lacking(r)
+		if r.State == core.RolloutStarting {
+			missing = v.behind(r)
+		}
+		if missing != "" {
+			return decision{}, core.Errorf(core.KindConflict, "rollout %d cannot be promoted yet: %s", r.ID, missing)
 		}
 		return toEverything(r, v, s.o.Now(), why), nil
 	})
@@ -216,14 +213,13 @@ func (s *Service) change(ctx context.Context, plugin string, id int64, actor str
 		if err != nil {
 			return core.Rollout{}, err
 		}
-		ok, err := s.advance(ctx, &r, d, v, actor)
+		next, err := s.advance(ctx, &r, d, v, actor)
 		if err != nil {
 			return core.Rollout{}, err
 		}
-		if ok {
+		if next != nil {
 			s.nudge()
-			r, _, err = s.o.History.Rollout(ctx, plugin, id)
-			return r, err
+			return *next, nil
 		}
 	}
 	return core.Rollout{}, core.Errorf(core.KindConflict, "rollout %d of plugin %s changes at this moment: try again", id, plugin)
@@ -244,17 +240,19 @@ func (s *Service) open(ctx context.Context, plugin string, id int64) (core.Rollo
 }
 
 // Remove removes a version that is neither active nor part of an open rollout, here at once, and on other gateways
-// within seconds.
+// within seconds. One whose files are bad is removed as well.
 func (s *Service) Remove(ctx context.Context, plugin, version, actor string) error {
-	if _, err := s.version(ctx, plugin, version); err != nil {
-		return err
+	_, err := s.version(ctx, plugin, version)
+	switch {
+	case err == nil:
+		err = s.o.Versions.RemoveVersion(ctx, plugin, version, s.o.Now())
+	case s.runs(plugin, version) != nil:
+		err = nil // it never was more than files here that cannot be used
 	}
-	if err := s.o.Versions.RemoveVersion(ctx, plugin, version, s.o.Now()); err != nil {
+	if err != nil {
 		return err
 	}
 	s.o.Logger.InfoContext(ctx, "rollout: version is removed", "plugin", plugin, "version", version, "actor", actor)
-	if slices.Contains(versionsOf(plugin, s.o.Host.Installed()), version) {
-		s.forget(ctx, plugin, version)
-	}
+	s.forget(ctx, plugin, version)
 	return nil
 }

@@ -38,10 +38,8 @@ func TestBeginRefuses(t *testing.T) {
 		{"another one is under way", core.KindConflict, "to version 1.1.0 is starting: promote it or roll it back first", func(w *world, g *gateway) {
 			w.begin(g, quick(core.StrategyCanary))
 		}, nil},
-		{"quarantine", core.KindConflict, "is in quarantine: it crashed. Use force", func(w *world, g *gateway) {
-			if err := w.store.Quarantine(w.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
-				w.Fatal(err)
-			}
+		{"quarantine", core.KindConflict, "is in quarantine: it crashed. Use force", func(w *world, _ *gateway) {
+			w.condemn("it crashed")
 		}, nil},
 		{"does not fit the plugin", core.KindUnprocessable, "only one may hold the session", nil, func(q *rollout.Request) {
 			q.Plan = quick(core.StrategyShadow)
@@ -91,6 +89,7 @@ func TestPlanIsChecked(t *testing.T) {
 		{"strategy", func(p *core.RolloutPlan) { p.Strategy, p.Steps = "blue-green", nil }, []string{"/strategy"}},
 		{"no steps", func(p *core.RolloutPlan) { p.Steps = nil }, []string{"/steps"}},
 		{"steps out of bounds", func(p *core.RolloutPlan) { p.Steps = []float64{0, 101} }, []string{"/steps/0", "/steps/0", "/steps/1"}},
+		{"steps smaller than there is", func(p *core.RolloutPlan) { p.Steps = []float64{0.001, 0.01} }, []string{"/steps/0"}},
 		{"steps that do not ascend", func(p *core.RolloutPlan) { p.Steps = []float64{10, 10, 5} }, []string{"/steps/1", "/steps/2"}},
 		{"steps of what is no canary", func(p *core.RolloutPlan) { p.Strategy = core.StrategyShadow }, []string{"/steps"}},
 		{"by", func(p *core.RolloutPlan) { p.By = "moon" }, []string{"/by"}},
@@ -143,9 +142,7 @@ func TestPlanOfThePolicy(t *testing.T) {
 func TestForceEndsAQuarantine(t *testing.T) {
 	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
-		if err := w.store.Quarantine(w.Context(), plugin, "sha of "+after, "it crashed"); err != nil {
-			w.Fatal(err)
-		}
+		w.condemn("it crashed")
 		r, err := g.Begin(w.Context(), rollout.Request{Plugin: plugin, Version: after, Plan: quick(core.StrategyImmediate), Actor: operator, Force: true})
 		if err != nil {
 			w.Fatal(err)
@@ -264,6 +261,64 @@ func TestPromoteWaitsUntilTheVersionIsReady(t *testing.T) {
 		pass(6 * time.Second) // ready, and paused
 		if r, err = g.Promote(w.Context(), plugin, r.ID, operator, ""); err != nil || r.State != core.RolloutBaking {
 			w.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+func TestPromoteRefusesWhereAGatewayLacksTheVersion(t *testing.T) {
+	for _, state := range []core.RolloutState{core.RolloutShadow, core.RolloutCanary} {
+		t.Run(string(state), func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				g := w.start("g1", nil)
+				r := w.inState(g, state)
+				other := w.start("g2", nil, before)
+				pass(time.Second)
+				_, err := g.Promote(w.Context(), plugin, r.ID, operator, "")
+				w.wantError(err, core.KindConflict, "cannot be promoted yet: gateway g2 does not have version 1.1.0")
+				other.host.install(installed(before, after)...)
+				pass(time.Second)
+				if r, err = g.Promote(w.Context(), plugin, r.ID, operator, ""); err != nil || r.State != core.RolloutBaking {
+					w.Errorf("%+v, %v", r, err)
+				}
+			})
+		})
+	}
+}
+
+func TestPromoteRightAfterAStepHasABaseline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		g := w.start("g1", nil)
+		r := w.inState(g, core.RolloutCanary)
+		for r.Step == 0 {
+			pass(10 * time.Millisecond)
+			r, _ = w.rollout(r.ID)
+		}
+		r, err := g.Promote(w.Context(), plugin, r.ID, operator, "")
+		if err != nil || r.Baseline == nil || r.Baseline.Samples() < r.Plan.MinSamples {
+			w.Errorf("baseline %+v, %v", r.Baseline, err)
+		}
+		if kept, _ := w.rollout(r.ID); kept.Revision != r.Revision || kept.State != r.State || !kept.UpdatedAt.Equal(r.UpdatedAt) {
+			w.Errorf("it answers %+v, and %+v is kept", r, kept)
+		}
+	})
+}
+
+func TestRemoveOfWhatCannotBeUsed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		g := w.start("g1", nil)
+		g.host.spoil(after, "not executable")   // known to all gateways, and bad by now
+		g.host.spoil("2.0.0", "wrong checksum") // known to nobody
+		for _, v := range []string{after, "2.0.0"} {
+			if err := g.Remove(w.Context(), plugin, v, operator); err != nil {
+				w.Errorf("remove %s: %v", v, err)
+			}
+			if problem := g.host.Standing(plugin, v).Problem; problem != "" {
+				w.Errorf("the files of %s are left: %s", v, problem)
+			}
+		}
+		versions, err := g.Versions(w.Context(), plugin)
+		if err != nil || len(versions) != 1 {
+			w.Errorf("versions %+v, %v", versions, err)
 		}
 	})
 }

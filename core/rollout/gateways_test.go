@@ -22,6 +22,9 @@ func TestRestartInEveryState(t *testing.T) {
 				w.kill(g)
 				pass(2 * time.Minute)
 				began := w.start("g1", nil)
+				if now, _ := w.rollout(r.ID); now.State != state || now.Step != r.Step {
+					w.Errorf("it went on to %s before anything ran", now.State)
+				}
 				if active, err := began.Choose(w.Context(), plugin, []string{before, after}); err != nil || active != r.Active() {
 					w.Errorf("it begins with %s (%v), want %s", active, err, r.Active())
 				}
@@ -39,6 +42,7 @@ func TestRestartInEveryState(t *testing.T) {
 				g := w.start("g1", nil)
 				r := w.inState(g, state)
 				w.kill(g)
+				pass(2 * time.Minute)
 				w.versions[after].problem = "the provider knows it no longer"
 				began := w.start("g1", nil)
 				w.until(r.ID, core.RolloutRolledBack, 3*time.Second)
@@ -55,41 +59,34 @@ func TestRestartInEveryState(t *testing.T) {
 type broken struct {
 	store.Store
 
-	quarantine, advance atomic.Bool
-	loses               atomic.Int32 // calls of AdvanceRollout that somebody else was faster for
+	advance atomic.Bool
+	loses   atomic.Int32 // calls of AdvanceRollout that somebody else was faster for
 }
 
 var errBroken = errors.New("the disk is gone")
 
-// Quarantine implements store.PluginVersions.
-func (b *broken) Quarantine(ctx context.Context, plugin, sha, reason string) error {
-	if b.quarantine.Load() {
-		return errBroken
-	}
-	return b.Store.Quarantine(ctx, plugin, sha, reason)
-}
-
 // AdvanceRollout implements store.Rollouts.
-func (b *broken) AdvanceRollout(ctx context.Context, r core.Rollout, e core.RolloutEvent) (bool, error) {
+func (b *broken) AdvanceRollout(ctx context.Context, r core.Rollout, e core.RolloutEvent, quarantine string) (bool, error) {
 	if b.advance.Load() {
 		return false, errBroken
 	}
 	if b.loses.Add(-1) >= 0 {
 		return false, nil
 	}
-	return b.Store.AdvanceRollout(ctx, r, e)
+	return b.Store.AdvanceRollout(ctx, r, e, quarantine)
 }
 
 func (b *broken) use(o *rollout.Options) { o.Versions, o.Rollouts, o.History = b, b, b }
 
-func TestKilledBeforeTheQuarantine(t *testing.T) {
+func TestKilledRightAfterTheRollback(t *testing.T) {
 	inWorld(t, func(w *world) {
-		b := &broken{Store: w.store}
-		b.quarantine.Store(true)
-		g := w.start("g1", b.use)
+		g := w.start("g1", nil)
 		r := w.inState(g, core.RolloutCanary)
 		w.set(func(w *world) { w.versions[after].crash = true })
-		w.until(r.ID, core.RolloutRolledBack, time.Second)
+		back, _ := w.until(r.ID, core.RolloutRolledBack, time.Second)
+		if q := w.quarantine(after); q != back.Reason {
+			w.Errorf("quarantine %q, rolled back for %q", q, back.Reason)
+		}
 		w.kill(g)
 		automatic := w.start("g1", automatically(quick(core.StrategyCanary)))
 		pass(10 * time.Second)
@@ -217,6 +214,104 @@ func TestDeadGatewayIsNotWaitedForLong(t *testing.T) {
 			w.Errorf("waits: %q, %v", d.Waiting, err)
 		}
 		w.until(r.ID, core.RolloutCanary, 10*time.Second)
+	})
+}
+
+func TestGatewayThatEndsIsNotWaitedFor(t *testing.T) {
+	inWorld(t, func(w *world) {
+		one, other := w.start("g1", nil), w.start("g2", nil)
+		w.end(other)
+		r := w.begin(one, quick(core.StrategyCanary))
+		w.until(r.ID, core.RolloutCanary, 2*time.Second)
+		third := w.start("g3", nil)
+		pass(time.Second)
+		w.end(third) // in the middle of a rollout
+		pass(200 * time.Millisecond)
+		d, err := one.Get(w.Context(), plugin, r.ID)
+		if err != nil || len(d.Reports) != 1 || strings.Contains(d.Waiting, "gateway") {
+			w.Errorf("waits: %q, reports of %d gateways, %v", d.Waiting, len(d.Reports), err)
+		}
+	})
+}
+
+// A version that was removed while a gateway was down does not come back with it.
+func TestRemovedVersionStaysRemoved(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.since = time.Now()
+		one, other := w.start("g1", nil), w.start("g2", nil)
+		w.kill(other)
+		if err := one.Remove(w.Context(), plugin, after, operator); err != nil {
+			w.Fatal(err)
+		}
+		pass(time.Minute)
+		other = w.start("g2", automatically(quick(core.StrategyImmediate)))
+		pass(10 * time.Second)
+		versions, err := other.Versions(w.Context(), plugin)
+		if err != nil || len(versions) != 1 || len(other.host.Installed()) != 1 || w.ways() != "" {
+			w.Errorf("versions %+v, %v; %d installed, rollouts %q", versions, err, len(other.host.Installed()), w.ways())
+		}
+		fresh := installed(before, after)
+		fresh[0].InstalledAt, fresh[1].InstalledAt = w.since, time.Now()
+		other.host.install(fresh...)
+		pass(time.Second)
+		if versions, err = other.Versions(w.Context(), plugin); err != nil || len(versions) != 2 {
+			w.Errorf("installed again: %+v, %v", versions, err)
+		}
+	})
+}
+
+// A version never means other bytes: a gateway that has other ones runs none of them.
+func TestOtherBytesNeverRun(t *testing.T) {
+	t.Run("of the active version", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			one := w.start("g1", nil)
+			w.bytes = map[string]string{before: "other bytes"}
+			other := w.start("g2", nil)
+			r := w.begin(one, quick(core.StrategyCanary))
+			back, _ := w.until(r.ID, core.RolloutRolledBack, 31*time.Second)
+			if want := "version 1.0.0 of plugin sms is known with another checksum"; !strings.Contains(back.Reason, want) || w.quarantine(after) != "" {
+				w.Errorf("reason %q, quarantine %q", back.Reason, w.quarantine(after))
+			}
+			pass(time.Second)
+			if len(other.host.arranged) > 0 || !strings.Contains(other.log.String(), "version 1.0.0 of plugin sms is known with another checksum") {
+				w.Errorf("arranged: %+v; log:\n%s", other.host.arranged, other.log)
+			}
+			other.host.install(installed(before, after)...)
+			pass(3 * time.Second)
+			if a := other.host.arrangement(); !same(a, core.Arrangement{Active: before}) {
+				w.Errorf("with the right bytes: %+v", a)
+			}
+		})
+	})
+	t.Run("of the old version, while it is warm", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			g := w.start("g1", nil)
+			r := w.inState(g, core.RolloutBaking)
+			w.kill(g)
+			w.bytes = map[string]string{before: "other bytes"}
+			g = w.start("g1", nil)
+			w.until(r.ID, core.RolloutPromoted, time.Minute)
+			for _, a := range g.host.arranged {
+				if a.Active != after || a.Beside != "" {
+					w.Errorf("arranged: %+v", a)
+				}
+			}
+		})
+	})
+	t.Run("of a plugin that begins", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			for _, v := range []string{"3.0.0", "3.1.0"} {
+				w.register(core.PluginVersion{Plugin: "fax", Version: v, SHA256: v})
+			}
+			g := w.start("g1", nil, before)
+			g.host.install(append(installed(before), core.PluginVersion{Plugin: "fax", Version: "3.0.0", SHA256: "3.0.0"},
+				core.PluginVersion{Plugin: "fax", Version: "3.1.0", SHA256: "other bytes"})...)
+			pass(time.Second)
+			state, err := w.store.RolloutsState(w.Context(), time.Now())
+			if err != nil || state.Active["fax"] != "3.0.0" {
+				w.Errorf("active: %v, %v", state.Active, err)
+			}
+		})
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,8 +41,13 @@ const (
 type version struct {
 	startsIn                                                  time.Duration // default: startsIn
 	problem                                                   string
+	innocent                                                  bool   // of the problem
 	waiting                                                   string // it never is ready
 	failed, uncertain, refused, throttled, disagreed, violate float64
+	provider                                                  float64       // failed, and blamed on the provider
+	exclusive                                                 bool          // only one process may hold its session
+	takeover                                                  time.Duration // how long nobody holds it
+	locked                                                    bool          // it does not get it
 	latency                                                   time.Duration // default: ownLatency
 	memory                                                    int64
 	crash, hang                                               bool
@@ -55,7 +61,10 @@ type world struct {
 	mu       sync.Mutex // guards what follows
 	versions map[string]*version
 	gateways []*gateway
-	traffic  int // messages a second, of all gateways
+	traffic  int               // messages a second, of all gateways
+	passedBy bool              // whatever the share, no message is the new version's
+	bytes    map[string]string // checksums of versions where a gateway that starts has other bytes
+	since    time.Time         // when the files of a gateway that starts came there; zero: nobody knows
 	random   *rand.Rand
 }
 
@@ -66,7 +75,23 @@ type gateway struct {
 	name string
 	host *host
 	log  *buffer
+	line *line
 	stop func()
+}
+
+// line is a gateway's to the store, until it is cut.
+type line struct {
+	store.Rollouts
+
+	cut atomic.Bool
+}
+
+// ReportRollout implements store.Rollouts.
+func (l *line) ReportRollout(ctx context.Context, r core.RolloutReport) error {
+	if l.cut.Load() {
+		return errors.New("the gateway is dead")
+	}
+	return l.Rollouts.ReportRollout(ctx, r)
 }
 
 // inWorld runs a test in a bubble, with traffic.
@@ -153,12 +178,17 @@ func (w *world) start(name string, change func(*rollout.Options), versions ...st
 	}
 	g := &gateway{name: name, log: &buffer{}}
 	g.host = &host{world: w, installed: installed(versions...), runs: map[string]*run{}, changed: make(chan struct{})}
+	for i, v := range g.host.installed {
+		g.host.installed[i].SHA256, g.host.installed[i].InstalledAt = cmp.Or(w.bytes[v.Version], v.SHA256), w.since
+	}
 	o := rollout.Options{
 		Versions: w.store, Rollouts: w.store, History: w.store, Host: g.host, Gateway: name, Logger: slog.New(slog.NewTextHandler(g.log, nil)),
 	}
 	if change != nil {
 		change(&o)
 	}
+	g.line = &line{Rollouts: o.Rollouts}
+	o.Rollouts = g.line
 	if _, err := w.store.Activate(w.Context(), plugin, before); err != nil {
 		w.Fatal(err)
 	}
@@ -177,6 +207,12 @@ func (w *world) start(name string, change func(*rollout.Options), versions ...st
 
 // kill ends a gateway as kill -9 does: nothing of it is left but what is stored.
 func (w *world) kill(g *gateway) {
+	g.line.cut.Store(true)
+	w.end(g)
+}
+
+// end ends a gateway as an operator does.
+func (w *world) end(g *gateway) {
 	g.stop()
 	w.set(func(w *world) { w.gateways = slices.DeleteFunc(w.gateways, func(o *gateway) bool { return o == g }) })
 }
@@ -252,6 +288,23 @@ func (w *world) active() string {
 	return state.Active[plugin]
 }
 
+// condemn rolls the new version out and back again, into quarantine.
+func (w *world) condemn(reason string) {
+	w.Helper()
+	now := time.Now()
+	r, err := w.store.BeginRollout(w.Context(), core.Rollout{
+		Plugin: plugin, From: before, To: after, SHA256: "sha of " + after, Plan: quick(core.StrategyCanary), State: core.RolloutStarting,
+		Since: now, Actor: operator, CreatedAt: now, UpdatedAt: now,
+	}, core.RolloutEvent{At: now, State: core.RolloutStarting}, true)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.State = core.RolloutRolledBack
+	if ok, err := w.store.AdvanceRollout(w.Context(), r, core.RolloutEvent{At: now, State: r.State}, reason); err != nil || !ok {
+		w.Fatal(ok, err)
+	}
+}
+
 func (w *world) quarantine(v string) string {
 	w.Helper()
 	known, err := w.store.PluginVersions(w.Context(), plugin)
@@ -272,6 +325,7 @@ type host struct {
 	mu        sync.Mutex
 	installed []core.PluginVersion
 	arranged  []core.Arrangement
+	holder    string // the version that was active last
 	runs      map[string]*run
 	changed   chan struct{}
 }
@@ -319,6 +373,10 @@ func (h *host) Arrange(_ string, a core.Arrangement) {
 		return
 	}
 	h.arranged = append(h.arranged, a)
+	if r := h.runs[a.Active]; r != nil && r.standing.Ready && h.holder != a.Active {
+		h.takeOver(a.Active, r)
+	}
+	h.holder = a.Active
 	for name, r := range h.runs {
 		r.running = r.running && (name == a.Active || name == a.Beside)
 		r.standing.Ready = r.standing.Ready && r.running
@@ -328,6 +386,24 @@ func (h *host) Arrange(_ string, a core.Arrangement) {
 			h.begin(name)
 		}
 	}
+}
+
+// takeOver hands the session over, if there is one.
+func (h *host) takeOver(name string, r *run) {
+	b := h.world.behaviour(name)
+	if b.takeover == 0 {
+		return
+	}
+	r.standing.Ready, r.standing.Waiting = false, "it is taking over"
+	time.AfterFunc(b.takeover, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		r.standing.Ready, r.standing.Waiting, r.standing.Gap = r.running && !b.locked, "", b.takeover
+		if b.locked {
+			r.standing.Problem = "the provider refuses a second session"
+		}
+		h.tell()
+	})
 }
 
 func (h *host) runOf(name string) *run {
@@ -341,7 +417,7 @@ func (h *host) runOf(name string) *run {
 
 func (h *host) begin(name string) {
 	r, b := h.runOf(name), h.world.behaviour(name)
-	r.running, r.standing.Problem, r.standing.Waiting = true, "", b.waiting
+	r.running, r.standing.Problem, r.standing.Waiting, r.standing.Innocent = true, "", b.waiting, b.innocent
 	time.AfterFunc(cmp.Or(b.startsIn, startsIn), func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -373,9 +449,10 @@ func (h *host) Standing(_, name string) core.VersionStanding {
 	r := h.runOf(name)
 	s := r.standing
 	s.Figures.Latency.Counts = slices.Clone(s.Figures.Latency.Counts)
+	s.Exclusive = b.exclusive
 	s.Figures.Memory = cmp.Or(b.memory, 50<<20)
 	if !r.stuckSince.IsZero() {
-		s.Figures.Stalled = time.Since(r.stuckSince)
+		s.Figures.Stalled, s.Figures.Stuck = time.Since(r.stuckSince), 2
 	}
 	return s
 }
@@ -388,6 +465,7 @@ func (h *host) Forget(_, name string) error {
 		return errors.New("it runs")
 	}
 	h.installed = slices.DeleteFunc(h.installed, func(v core.PluginVersion) bool { return v.Version == name })
+	delete(h.runs, name)
 	h.tell()
 	return nil
 }
@@ -408,7 +486,7 @@ func (h *host) carry(random *rand.Rand) {
 	}
 	a := h.arranged[len(h.arranged)-1]
 	name := a.Active
-	if beside := h.runs[a.Beside]; beside != nil && beside.standing.Ready && random.Float64()*100 < a.Share {
+	if beside := h.runs[a.Beside]; beside != nil && beside.standing.Ready && !h.world.passedBy && random.Float64()*100 < a.Share {
 		name = a.Beside
 	}
 	if h.world.versions[name] != nil && h.runOf(name).standing.Ready {
@@ -429,6 +507,9 @@ func (r *run) attempt(b *version, random *rand.Rand) {
 		return
 	case dice < b.failed:
 		f.Failed++
+	case dice < b.provider:
+		f.Failed++
+		f.Provider++
 	case dice < b.uncertain:
 		f.Uncertain++
 	case dice < b.refused:

@@ -17,10 +17,10 @@ const (
 	alone = 0.5
 	// latencySlack and memorySlack keep ratios of small numbers from meaning anything.
 	latencySlack, memorySlack = 50 * time.Millisecond, 64 << 20
-	// stallLeast is how long an attempt may take at least before it counts as stalled, and stallRatio how many
-	// times the old version's 99th percentile. Without enough results of the old one nobody knows how slow the
-	// provider is, and stallUnknown holds.
-	stallLeast, stallRatio, stallUnknown, stallKnown = 2 * time.Second, 5, 15 * time.Second, 20
+	// stallLeast is for how long nothing may come to its end at least before the version counts as stalled, and
+	// stallRatio how many times the old version's 99th percentile. Without enough results of the old one nobody knows how
+	// slow the provider is, and stallUnknown holds. A single call may be an unlucky one: stallSingle times that is its.
+	stallLeast, stallRatio, stallUnknown, stallKnown, stallSingle = 2 * time.Second, 5, 15 * time.Second, 20, 3
 )
 
 // judge says how the new version is worse than its plan allows, "" if it is not. It compares figures of the same
@@ -36,17 +36,30 @@ func judge(p *core.RolloutPlan, old, fresh *core.VersionFigures) string {
 	return ""
 }
 
+// proven says whether a version that is compared with what the old one did before would be found to be worse even if all
+// that its provider may have caused since then were left out.
+func proven(p *core.RolloutPlan, old, fresh *core.VersionFigures) bool {
+	own := *fresh
+	own.Failed -= own.Provider
+	own.Uncertain, own.Stalled, own.Latency = 0, 0, core.Histogram{}
+	return judge(p, old, &own) != ""
+}
+
 // stalled finds a version that does not come to an end at all, and so would never have samples.
 func stalled(_ *core.RolloutPlan, old, fresh *core.VersionFigures) string {
 	limit := stallUnknown
 	if count(&old.Latency) >= stallKnown {
 		limit = max(stallLeast, stallRatio*old.Latency.Quantile(0.99))
 	}
-	// When the provider hangs, both versions do; the old one's oldest attempt may be a little younger.
+	if fresh.Stuck <= 1 {
+		limit *= stallSingle
+	}
+	// When the provider hangs, both versions do; the old one may have begun to a little later.
 	if fresh.Stalled <= limit || old.Stalled > limit/2 {
 		return ""
 	}
-	return fmt.Sprintf("an attempt has been without a result for %s, the old version's at most %s", round(fresh.Stalled), round(old.Stalled))
+	return fmt.Sprintf("an attempt has been without a result for %s and none has come to its end meanwhile, of the old version for at most %s",
+		round(fresh.Stalled), round(old.Stalled))
 }
 
 func hungry(p *core.RolloutPlan, old, fresh *core.VersionFigures) string {

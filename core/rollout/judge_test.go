@@ -3,6 +3,7 @@ package rollout
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,10 @@ func figures(accepted int, latency time.Duration, change func(*core.VersionFigur
 func TestJudge(t *testing.T) {
 	const usual = 40 * time.Millisecond
 	stuck := func(d time.Duration) func(*core.VersionFigures) {
-		return func(f *core.VersionFigures) { f.Stalled = d }
+		return func(f *core.VersionFigures) { f.Stalled, f.Stuck = d, 2 }
+	}
+	single := func(d time.Duration) func(*core.VersionFigures) {
+		return func(f *core.VersionFigures) { f.Stalled, f.Stuck = d, 1 }
 	}
 	count := func(failed, uncertain, disagreed int) func(*core.VersionFigures) {
 		return func(f *core.VersionFigures) { f.Failed, f.Uncertain, f.Disagreed = failed, uncertain, disagreed }
@@ -83,6 +87,8 @@ func TestJudge(t *testing.T) {
 
 		{"stalled", figures(100, usual, nil), figures(0, usual, stuck(2100*time.Millisecond)), "without a result for 2.1s"},
 		{"not stalled long enough", figures(100, usual, nil), figures(0, usual, stuck(1900*time.Millisecond)), ""},
+		{"a single call that takes long", figures(100, usual, nil), figures(0, usual, single(5*time.Second)), ""},
+		{"a single call that takes very long", figures(100, usual, nil), figures(0, usual, single(7*time.Second)), "without a result for 7s"},
 		{"slow provider", figures(100, 3*time.Second, nil), figures(0, usual, stuck(10*time.Second)), ""},
 		{"stalled at a slow provider", figures(100, 3*time.Second, nil), figures(0, usual, stuck(20*time.Second)), "without a result"},
 		{"the old one stalls too", figures(100, usual, stuck(1500*time.Millisecond)), figures(0, usual, stuck(2100*time.Millisecond)), ""},
@@ -125,7 +131,51 @@ func (p *provider) attempt(f *core.VersionFigures, worse float64) {
 	default:
 		f.Accepted++
 	}
-	f.Latency.Observe(time.Duration(float64(p.latency) * math.Exp(p.random.NormFloat64()*p.spread)))
+	f.Latency.Observe(p.takes())
+}
+
+func (p *provider) takes() time.Duration {
+	return time.Duration(float64(p.latency) * math.Exp(p.random.NormFloat64()*p.spread))
+}
+
+// flight is what a version has in flight, measured as a host does.
+type flight struct {
+	figures core.VersionFigures
+	open    []span
+	latest  time.Duration // when the latest attempt ended
+}
+
+// span is an attempt between two moments.
+type span struct{ start, end time.Duration }
+
+func (f *flight) begin(p *provider, now time.Duration) {
+	f.open = append(f.open, span{now, now + p.takes()})
+}
+
+// land counts what has ended by now.
+func (f *flight) land(p *provider, now time.Duration) {
+	f.open = slices.DeleteFunc(f.open, func(s span) bool {
+		if s.end > now {
+			return false
+		}
+		before := f.figures.Latency
+		f.figures.Latency = core.Histogram{}
+		p.attempt(&f.figures, 0)
+		f.figures.Latency = before
+		f.figures.Latency.Observe(s.end - s.start)
+		f.latest = max(f.latest, s.end)
+		return true
+	})
+	f.figures.Stalled, f.figures.Stuck = 0, 0
+	for _, s := range f.open {
+		f.figures.Stalled = max(f.figures.Stalled, now-s.start)
+	}
+	f.figures.Stalled = min(f.figures.Stalled, now-f.latest)
+	for _, s := range f.open {
+		if now-s.start >= f.figures.Stalled/2 {
+			f.figures.Stuck++
+		}
+	}
 }
 
 // TestEqualVersionStays plays whole steps, and judges as often as a gateway does.
@@ -135,19 +185,45 @@ func TestEqualVersionStays(t *testing.T) {
 		share := rapid.SampledFrom([]float64{0.01, 0.05, 0.25, 0.5}).Draw(t, "share")
 		busy := rapid.IntRange(1, 100).Draw(t, "messages a look")
 		plan := Defaults(core.StrategyCanary)
-		var old, fresh core.VersionFigures
-		for range 300 { // looks
+		var old, fresh flight
+		for look := range 300 {
+			now := time.Duration(look) * 100 * time.Millisecond
 			for range 1 + p.random.IntN(busy) {
 				if p.random.Float64() < share {
-					p.attempt(&fresh, 0)
+					fresh.begin(&p, now)
 				} else {
-					p.attempt(&old, 0)
+					old.begin(&p, now)
 				}
 			}
-			if reason := judge(&plan, &old, &fresh); reason != "" {
-				t.Fatalf("an equal version goes back after %d and %d results: %s", fresh.Samples(), old.Samples(), reason)
+			old.land(&p, now)
+			fresh.land(&p, now)
+			if reason := judge(&plan, &old.figures, &fresh.figures); reason != "" {
+				t.Fatalf("an equal version goes back after %d and %d results: %s", fresh.figures.Samples(), old.figures.Samples(), reason)
 			}
 		}
+	})
+}
+
+// TestStuckVersionGoesBack has a version of which nothing ever comes to an end.
+func TestStuckVersionGoesBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawProvider(t)
+		p.latency, p.spread = min(p.latency, 300*time.Millisecond), min(p.spread, 0.5)
+		plan := Defaults(core.StrategyCanary)
+		var old, fresh flight
+		for look := range 100 {
+			now := time.Duration(look) * 100 * time.Millisecond
+			fresh.open = append(fresh.open, span{now, time.Hour})
+			for range 10 {
+				old.begin(&p, now)
+			}
+			old.land(&p, now)
+			fresh.land(&p, now)
+			if judge(&plan, &old.figures, &fresh.figures) != "" {
+				return
+			}
+		}
+		t.Fatalf("it stays: %+v beside %+v", fresh.figures, old.figures)
 	})
 }
 

@@ -8,6 +8,9 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 )
 
+// leastShare is the smallest share of a step in percent: messages are shared out in hundredths of a percent.
+const leastShare = 0.01
+
 // Defaults is the plan of a strategy that fits most plugins. What a caller wants otherwise is written over it.
 func Defaults(strategy core.RolloutStrategy) core.RolloutPlan {
 	plan := core.RolloutPlan{
@@ -78,7 +81,7 @@ func (f *faults) steps(p *core.RolloutPlan) {
 	last := 0.0
 	for i, share := range p.Steps {
 		field := fmt.Sprintf("/steps/%d", i)
-		f.check(share > 0 && share <= 100, field, "is a share in percent: above 0, at most 100, not %g", share)
+		f.check(share >= leastShare && share <= 100, field, "is a share in percent: at least %g, at most 100, not %g", leastShare, share)
 		f.check(share > last, field, "must be more than the step before, which is %g", last)
 		last = share
 	}

@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/pigeonry/pigeonry/core"
 )
+
+// settledFor is how long the policy does not look again at a version that it does not begin: settings change, and
+// versions come back.
+const settledFor = time.Minute
 
 // applyPolicy rolls out new versions by itself where it is told to. All gateways try; one begins.
 func (s *Service) applyPolicy(ctx context.Context, installed []core.PluginVersion, active map[string]string, open map[string]bool) error {
@@ -25,18 +30,31 @@ func (s *Service) rollOut(ctx context.Context, plugin, active string, installed 
 	if err != nil || newer == "" {
 		return err
 	}
-	err = s.o.Allow(plugin, newer, s.Plan(plugin, ""))
+	plan := s.Plan(plugin, "")
+	err = s.o.Allow(plugin, newer, plan)
+	if err != nil && plan.Strategy != core.StrategyImmediate {
+		plan = atOnce(plan)
+		err = s.o.Allow(plugin, newer, plan)
+	}
 	if err == nil {
-		if _, err = s.Begin(ctx, Request{Plugin: plugin, Version: newer, Actor: byPolicy}); core.KindOf(err) == core.KindConflict {
+		if _, err = s.Begin(ctx, Request{Plugin: plugin, Version: newer, Plan: plan, Actor: byPolicy}); core.KindOf(err) == core.KindConflict {
 			return nil // another gateway was faster
 		}
 	}
-	if k := core.KindOf(err); err == nil || k == core.KindInternal || k == core.KindUnavailable {
+	if k := core.KindOf(err); k == core.KindInternal || k == core.KindUnavailable {
 		return err
 	}
-	s.settled[key(plugin, newer)] = true // what the policy wants does not fit the plugin, and will not the next time
-	s.o.Logger.ErrorContext(ctx, "rollout: a new version cannot be rolled out by itself", "plugin", plugin, "version", newer, "error", err)
+	if err != nil {
+		s.settled[key(plugin, newer)] = s.o.Now().Add(settledFor) // what the policy wants does not fit the plugin
+	}
+	s.complain(ctx, "the policy for "+plugin, err)
 	return nil
+}
+
+// atOnce is a plan for a plugin of which two versions cannot share messages. The old one stays warm as before.
+func atOnce(p core.RolloutPlan) core.RolloutPlan {
+	p.Strategy, p.Steps = core.StrategyImmediate, nil
+	return p
 }
 
 // newer returns the highest version above the active one that was never part of a rollout and is not in quarantine,
@@ -48,14 +66,14 @@ func (s *Service) newer(ctx context.Context, plugin, active string, installed []
 		return "", nil // nobody can say which are higher
 	}
 	for _, v := range slices.Backward(versions[i+1:]) {
-		if s.settled[key(plugin, v)] || !s.registry.trusts(plugin, v) {
+		if s.o.Now().Before(s.settled[key(plugin, v)]) || !s.registry.trusts(plugin, v) {
 			continue
 		}
 		untried, err := s.untried(ctx, plugin, v)
 		if err != nil || untried {
 			return v, err
 		}
-		s.settled[key(plugin, v)] = true
+		s.settled[key(plugin, v)] = s.o.Now().Add(settledFor)
 	}
 	return "", nil
 }

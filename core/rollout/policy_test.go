@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,14 @@ func automatically(plan core.RolloutPlan) func(*rollout.Options) {
 	return func(o *rollout.Options) {
 		o.Policy = func(string) rollout.Policy { return rollout.Policy{Automatic: true, Plan: plan} }
 	}
+}
+
+// onlyAtOnce is the rule of a plugin whose session only one process may hold.
+func onlyAtOnce(_, _ string, p core.RolloutPlan) error {
+	if p.Strategy != core.StrategyImmediate {
+		return core.Invalid("/strategy", "use immediate")
+	}
+	return nil
 }
 
 // ways are the rollouts that there were, oldest first.
@@ -74,6 +83,10 @@ func TestPolicy(t *testing.T) {
 			automatically(quick(core.StrategyCanary))(o)
 			o.Allow = func(string, string, core.RolloutPlan) error { return core.Invalid("/strategy", "no canary") }
 		}, []string{before, after}, nil, ""},
+		{"all at once where two versions cannot share messages", func(o *rollout.Options) {
+			automatically(quick(core.StrategyCanary))(o)
+			o.Allow = onlyAtOnce
+		}, []string{before, after}, nil, "1.0.0 to 1.1.0 promoted by policy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -97,6 +110,31 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// What the policy was refused it tries again: settings change.
+func TestPolicyTriesAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var allowed atomic.Bool
+		w.start("g1", func(o *rollout.Options) {
+			automatically(quick(core.StrategyImmediate))(o)
+			o.Allow = func(string, string, core.RolloutPlan) error {
+				if !allowed.Load() {
+					return core.Invalid("/strategy", "not yet")
+				}
+				return nil
+			}
+		})
+		pass(10 * time.Second)
+		if got := w.ways(); got != "" {
+			w.Fatalf("rollouts: %q", got)
+		}
+		allowed.Store(true)
+		pass(80 * time.Second)
+		if got := w.ways(); got != "1.0.0 to 1.1.0 promoted by policy" {
+			w.Errorf("rollouts: %q", got)
+		}
+	})
+}
+
 func TestGatewaysBeginOnceByPolicy(t *testing.T) {
 	inWorld(t, func(w *world) {
 		policy := automatically(quick(core.StrategyImmediate))
@@ -112,18 +150,15 @@ func TestGatewaysBeginOnceByPolicy(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	cases := []struct {
-		name       string
-		versions   []string
-		quarantine string
-		active     string
-		want, err  string
+		name      string
+		versions  []string
+		active    string
+		want, err string
 	}{
-		{"the highest, the first time", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "", "1.1.0", ""},
-		{"not one in quarantine", []string{"0.9.0", "1.0.0", "1.1.0"}, "1.1.0", "", "1.0.0", ""},
-		{"one in quarantine, if there is no other", []string{"1.1.0"}, "1.1.0", "", "1.1.0", ""},
-		{"the stored one", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "0.9.0", "0.9.0", ""},
-		{"the stored one is not here", []string{"0.9.0", "1.0.0"}, "", "2.0.0", "2.0.0", "version 2.0.0 of plugin email-4 is active, and this gateway has only 0.9.0, 1.0.0: install 2.0.0 here"},
-		{"none is here", nil, "", "", "", "this gateway has no version of plugin email-5"},
+		{"the highest, the first time", []string{"0.9.0", "1.0.0", "1.1.0"}, "", "1.1.0", ""},
+		{"the stored one", []string{"0.9.0", "1.0.0", "1.1.0"}, "0.9.0", "0.9.0", ""},
+		{"the stored one is not here", []string{"0.9.0", "1.0.0"}, "2.0.0", "2.0.0", "version 2.0.0 of plugin email-2 is active, and this gateway has only 0.9.0, 1.0.0: install 2.0.0 here"},
+		{"none is here", nil, "", "", "this gateway has no version of plugin email-3"},
 	}
 	inWorld(t, func(w *world) {
 		g := w.start("g1", nil)
@@ -131,11 +166,6 @@ func TestChoose(t *testing.T) {
 			name := fmt.Sprintf("email-%d", i)
 			for _, v := range c.versions {
 				w.register(core.PluginVersion{Plugin: name, Version: v, SHA256: v})
-			}
-			if c.quarantine != "" {
-				if err := w.store.Quarantine(w.Context(), name, c.quarantine, "bad"); err != nil {
-					w.Fatal(err)
-				}
 			}
 			if c.active != "" {
 				if _, err := w.store.Activate(w.Context(), name, c.active); err != nil {

@@ -68,8 +68,9 @@ func (s *Service) Get(ctx context.Context, plugin string, id int64) (Detail, err
 		return Detail{}, err
 	}
 	v := gather(&r, state.Reports, nil)
+	v.inForce = now.Sub(r.Since) // as far as that can be told from here
 	d := Detail{Rollout: r, Events: events, Old: v.comparison(&r), New: v.fresh}
-	if next := decide(&r, v, now, 0); next.next == nil {
+	if next := decide(&r, v, now); next.next == nil {
 		d.Waiting = next.reason
 	}
 	for _, name := range v.gateways {

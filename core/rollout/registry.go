@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -17,52 +18,58 @@ type registry struct {
 	o Options
 
 	mu     sync.Mutex
-	known  map[string]core.PluginVersion // those that the store knows as this gateway has them
-	differ map[string]string             // checksum of those that the store knows with another one
+	known  map[string]entry  // those that the store knows as this gateway has them
+	differ map[string]string // checksum of those that the store knows with another one
+}
+
+// entry is a version as it was registered.
+type entry struct {
+	core.PluginVersion
+
+	gone bool // it was removed after this gateway got its files
 }
 
 func newRegistry(o Options) *registry {
-	return &registry{o: o, known: map[string]core.PluginVersion{}, differ: map[string]string{}}
+	return &registry{o: o, known: map[string]entry{}, differ: map[string]string{}}
 }
 
 // key names a version of a plugin.
 func key(plugin, version string) string { return plugin + "/" + version }
 
-// enter registers what is new, and lets go of what is no longer installed, so that it is new when it comes again.
-func (g *registry) enter(ctx context.Context, installed []core.PluginVersion) error {
+// enter registers what is new, and lets go of what is no longer installed, so that it is new when it comes again. It
+// returns those that are what all gateways mean by them.
+func (g *registry) enter(ctx context.Context, installed []core.PluginVersion) ([]core.PluginVersion, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	here := map[string]bool{}
+	good := make([]core.PluginVersion, 0, len(installed))
 	for _, v := range installed {
-		here[key(v.Plugin, v.Version)] = true
+		k := key(v.Plugin, v.Version)
+		here[k] = true
 		if err := g.register(ctx, v); err != nil {
-			return err
+			return nil, err
+		}
+		if e, ok := g.known[k]; ok && !e.gone {
+			good = append(good, v)
 		}
 	}
-	for k := range g.known {
-		if !here[k] {
-			delete(g.known, k)
-		}
-	}
-	for k := range g.differ {
-		if !here[k] {
-			delete(g.differ, k)
-		}
-	}
-	return nil
+	maps.DeleteFunc(g.known, func(k string, _ entry) bool { return !here[k] })
+	maps.DeleteFunc(g.differ, func(k, _ string) bool { return !here[k] })
+	return good, nil
 }
 
 func (g *registry) register(ctx context.Context, v core.PluginVersion) error {
 	k := key(v.Plugin, v.Version)
-	if g.known[k].SHA256 == v.SHA256 || g.differ[k] == v.SHA256 {
+	before, ok := g.known[k]
+	if ok && before.SHA256 == v.SHA256 && before.InstalledAt.Equal(v.InstalledAt) || g.differ[k] == v.SHA256 {
 		return nil
 	}
 	v.FirstSeen = g.o.Now()
-	_, err := g.o.Versions.RegisterVersion(ctx, v)
+	stored, err := g.o.Versions.RegisterVersion(ctx, v)
 	if core.KindOf(err) == core.KindConflict {
 		delete(g.known, k)
 		g.differ[k] = v.SHA256
-		g.o.Logger.ErrorContext(ctx, "rollout: a version of a plugin is known with another checksum and is not rolled out; "+
+		g.o.Logger.ErrorContext(ctx, "rollout: a version of a plugin is known with another checksum: it neither runs nor is rolled out; "+
 			"give what changed a version of its own", "plugin", v.Plugin, "version", v.Version, "sha256", v.SHA256, "error", err)
 		return nil
 	}
@@ -70,7 +77,7 @@ func (g *registry) register(ctx context.Context, v core.PluginVersion) error {
 		return fmt.Errorf("register version %s of %s: %w", v.Version, v.Plugin, err)
 	}
 	delete(g.differ, k)
-	g.known[k] = v
+	g.known[k] = entry{PluginVersion: v, gone: !stored.RemovedAt.IsZero()}
 	return nil
 }
 
@@ -82,17 +89,22 @@ func (g *registry) trusts(plugin, version string) bool {
 	return ok
 }
 
-// differs returns the checksum of a version that is not what all gateways mean by it.
-func (g *registry) differs(plugin, version string) (string, bool) {
+// differing is an error for a version that is here and not what all gateways mean by it.
+func (g *registry) differing(plugin, version string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	sha, ok := g.differ[key(plugin, version)]
-	return sha, ok
+	if !ok {
+		return nil
+	}
+	return core.Errorf(core.KindConflict,
+		"version %s of plugin %s is known with another checksum than this gateway has, %.12s: install here what it was, and give what changed a version of its own",
+		version, plugin, sha)
 }
 
 // removeGone removes the files of versions that were removed through another gateway. Only those count that were
 // registered before: what is installed after that is meant to be there.
-func (s *Service) removeGone(ctx context.Context, installed []core.PluginVersion) error {
+func (s *Service) removeGone(ctx context.Context) error {
 	now := s.o.Now()
 	if now.Sub(s.looked) < lookForRemoved {
 		return nil
@@ -106,7 +118,7 @@ func (s *Service) removeGone(ctx context.Context, installed []core.PluginVersion
 	for _, v := range stored {
 		removed[key(v.Plugin, v.Version)] = !v.RemovedAt.IsZero()
 	}
-	for _, v := range installed {
+	for _, v := range s.o.Host.Installed() {
 		if removed[key(v.Plugin, v.Version)] && s.registry.trusts(v.Plugin, v.Version) {
 			s.forget(ctx, v.Plugin, v.Version)
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
-	"github.com/pigeonry/pigeonry/core/rollout"
 )
 
 func TestStrategiesEndWithTheNewVersion(t *testing.T) {
@@ -18,12 +17,11 @@ func TestStrategiesEndWithTheNewVersion(t *testing.T) {
 	}{
 		{"canary", "starting, canary 10, canary 50, baking, promoted", quick(core.StrategyCanary)},
 		{"immediate with a warm old version", "starting, baking, promoted", quick(core.StrategyImmediate)},
-		{"immediate", "starting, promoted", noBake},
+		{"immediate", "starting, baking, promoted", noBake},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				var ended []core.Rollout
-				g := w.start("g1", func(o *rollout.Options) { o.Ended = func(r core.Rollout) { ended = append(ended, r) } })
+				g := w.start("g1", nil)
 				r := w.begin(g, c.plan)
 				w.until(r.ID, core.RolloutPromoted, time.Minute)
 				pass(time.Second)
@@ -32,9 +30,6 @@ func TestStrategiesEndWithTheNewVersion(t *testing.T) {
 				}
 				if a := g.host.arrangement(); !same(a, core.Arrangement{Active: after}) || w.active() != after {
 					w.Errorf("it ends with %+v, and %s is active", a, w.active())
-				}
-				if len(ended) != 1 || ended[0].State != core.RolloutPromoted {
-					w.Errorf("ended: %+v", ended)
 				}
 			})
 		})
@@ -108,16 +103,19 @@ func TestBadVersionGoesBack(t *testing.T) {
 		name, reason string
 		bad          version
 		within       time.Duration
+		// unproven: without the old one's results of the same time, it may as well be the provider.
+		unproven bool
 	}{
-		{"crash", "it crashed on gateway g1", version{crash: true}, time.Second},
-		{"breach of the contract", "broke the plugin contract", version{violate: 0.1}, time.Second},
-		{"failures", "are failed beside", version{failed: 0.2}, 10 * time.Second},
-		{"all fail", "are failed beside", version{failed: 1}, 5 * time.Second},
-		{"uncertain", "are uncertain beside", version{uncertain: 0.2}, 10 * time.Second},
-		{"disagreed", "are failed beside", version{disagreed: 0.2}, 10 * time.Second},
-		{"slow", "its 99th percentile is", version{latency: 5 * ownLatency}, 5 * time.Second},
-		{"memory", "of memory beside", version{memory: 400 << 20}, time.Second},
-		{"hangs", "without a result for", version{hang: true}, 5 * time.Second},
+		{"crash", "it crashed on gateway g1", version{crash: true}, time.Second, false},
+		{"breach of the contract", "broke the plugin contract", version{violate: 0.1}, time.Second, false},
+		{"failures", "are failed beside", version{failed: 0.2}, 10 * time.Second, false},
+		{"all fail", "are failed beside", version{failed: 1}, 5 * time.Second, false},
+		{"uncertain", "are uncertain beside", version{uncertain: 0.2}, 10 * time.Second, true},
+		{"disagreed", "are failed beside", version{disagreed: 0.2}, 10 * time.Second, false},
+		{"slow", "its 99th percentile is", version{latency: 5 * ownLatency}, 5 * time.Second, true},
+		{"memory", "of memory beside", version{memory: 400 << 20}, time.Second, false},
+		{"hangs", "without a result for", version{hang: true}, 5 * time.Second, true},
+		{"failures blamed on the provider", "are failed beside", version{provider: 0.5}, 5 * time.Second, true},
 	} {
 		for _, state := range []core.RolloutState{core.RolloutCanary, core.RolloutBaking} {
 			t.Run(c.name+", "+string(state), func(t *testing.T) {
@@ -133,7 +131,11 @@ func TestBadVersionGoesBack(t *testing.T) {
 					w.set(func(w *world) { *w.versions[after] = c.bad })
 					back, took := w.until(r.ID, core.RolloutRolledBack, c.within)
 					pass(time.Second)
-					if !strings.Contains(back.Reason, c.reason) || w.quarantine(after) != back.Reason {
+					quarantine := back.Reason
+					if c.unproven && state == core.RolloutBaking {
+						quarantine = ""
+					}
+					if !strings.Contains(back.Reason, c.reason) || w.quarantine(after) != quarantine {
 						w.Errorf("reason %q, quarantine %q, want %q", back.Reason, w.quarantine(after), c.reason)
 					}
 					if a := g.host.arrangement(); !same(a, core.Arrangement{Active: before}) || w.active() != before {
@@ -176,6 +178,105 @@ func TestNewVersionThatDoesNotStartGoesBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A problem that is not the version's own takes it back, and not into quarantine.
+func TestInnocentProblemIsNoQuarantine(t *testing.T) {
+	inWorld(t, func(w *world) {
+		*w.versions[after] = version{problem: "no process can be started", innocent: true}
+		g := w.start("g1", nil)
+		r := w.begin(g, quick(core.StrategyCanary))
+		back, _ := w.until(r.ID, core.RolloutRolledBack, 2*time.Second)
+		if back.Reason != "version 1.1.0 cannot run on gateway g1: no process can be started" || w.quarantine(after) != "" {
+			w.Errorf("reason %q, quarantine %q", back.Reason, w.quarantine(after))
+		}
+	})
+}
+
+// The old version is active until the session is handed over, whatever the plan; then the gap is told.
+func TestExclusiveSession(t *testing.T) {
+	begin := func(w *world, bad version, plan core.RolloutPlan) core.Rollout {
+		bad.exclusive, bad.takeover = true, 1200*time.Millisecond
+		w.versions[before].exclusive, *w.versions[after] = true, bad
+		return w.begin(w.start("g1", nil), plan)
+	}
+	atOnce := quick(core.StrategyImmediate)
+	atOnce.Bake = 0
+	t.Run("is handed over", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			r := begin(w, version{}, atOnce)
+			_, took := w.until(r.ID, core.RolloutPromoted, 10*time.Second)
+			_, events := w.rollout(r.ID)
+			if last := events[len(events)-1].Reason; took < startsIn+1200*time.Millisecond || !strings.Contains(last, "nobody held the session for 1.2s") {
+				w.Errorf("after %s: %q", took, last)
+			}
+		})
+	})
+	t.Run("is refused", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			r := begin(w, version{locked: true}, atOnce)
+			back, _ := w.until(r.ID, core.RolloutRolledBack, 10*time.Second)
+			pass(time.Second)
+			a := w.gateways[0].host.arrangement()
+			if w.active() != before || a.Active != before || !strings.Contains(back.Reason, "refuses a second session") {
+				w.Errorf("active %s, arrangement %+v: %s", w.active(), a, back.Reason)
+			}
+		})
+	})
+	t.Run("cannot be shared", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			r := begin(w, version{}, quick(core.StrategyCanary))
+			back, _ := w.until(r.ID, core.RolloutRolledBack, 10*time.Second)
+			if !strings.Contains(back.Reason, "use immediate") || w.quarantine(after) != "" {
+				w.Errorf("reason %q, quarantine %q", back.Reason, w.quarantine(after))
+			}
+		})
+	})
+	t.Run("as only the new version says", func(t *testing.T) {
+		inWorld(t, func(w *world) {
+			w.versions[after].exclusive = true
+			w.start("g1", automatically(quick(core.StrategyCanary)))
+			pass(15 * time.Second)
+			all, err := w.store.Rollouts(w.Context(), plugin, 0, 10)
+			if err != nil || len(all) != 1 || all[0].State != core.RolloutPromoted || all[0].Plan.Strategy != core.StrategyImmediate {
+				w.Errorf("%+v, %v", all, err)
+			}
+		})
+	})
+}
+
+// What was good for long does not hide what is bad now.
+func TestVersionThatTurnsBadLate(t *testing.T) {
+	inWorld(t, func(w *world) {
+		g := w.start("g1", nil)
+		r := w.inState(g, core.RolloutCanary)
+		if _, err := g.Pause(w.Context(), plugin, r.ID, operator, ""); err != nil {
+			w.Fatal(err)
+		}
+		pass(10 * time.Minute)
+		d, err := g.Get(w.Context(), plugin, r.ID)
+		if err != nil || d.New.Samples() < r.Plan.MinSamples {
+			w.Errorf("%d results, %v", d.New.Samples(), err)
+		}
+		w.set(func(w *world) { w.versions[after].failed = 0.2 })
+		w.until(r.ID, core.RolloutRolledBack, 15*time.Second)
+	})
+}
+
+// Where a share of the accounts has nobody who sends, the rollout goes on, and says so.
+func TestStepWithoutAccountsIsPassedOver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.passedBy = true
+		g := w.start("g1", nil)
+		plan := quick(core.StrategyCanary)
+		plan.By = core.ByAccount
+		r := w.begin(g, plan)
+		w.until(r.ID, core.RolloutPromoted, 2*time.Minute)
+		_, events := w.rollout(r.ID)
+		if want := "no account that sends is among the 10 % of this step"; events[2].Reason != want {
+			w.Errorf("%q, want %q", events[2].Reason, want)
+		}
+	})
 }
 
 func TestProviderThatHangsBlamesNobody(t *testing.T) {

@@ -30,8 +30,8 @@ const (
 	liveFor, heartbeat, reportEvery = 10 * time.Second, 3 * time.Second, 500 * time.Millisecond
 	// startWait is how long the new version may take until it is ready everywhere.
 	startWait = 30 * time.Second
-	// storeTimeout bounds one look.
-	storeTimeout = 10 * time.Second
+	// storeTimeout bounds one look, leaveTimeout the last word of a gateway that ends.
+	storeTimeout, leaveTimeout = 10 * time.Second, time.Second
 	// byPolicy is the actor of what nobody ordered.
 	byPolicy = "policy"
 )
@@ -39,14 +39,14 @@ const (
 // Host runs the versions of plugins on this gateway.
 type Host interface {
 	// Installed lists the versions that this gateway has and can start, by name, then from the lowest version.
-	// Quarantine and FirstSeen are empty.
+	// Quarantine and FirstSeen are empty; InstalledAt is since when the files are there.
 	Installed() []core.PluginVersion
 	// Arrange makes it so in the background; it is cheap when nothing changes. What is not named is drained and
 	// retired. What an earlier arrangement found wrong with a version that is started again is forgotten at once.
 	Arrange(plugin string, a core.Arrangement)
 	// Standing says how far a version is. Its figures never go back while the gateway runs.
 	Standing(plugin, version string) core.VersionStanding
-	// Forget removes the files of a version that does not run.
+	// Forget removes the files of a version that does not run, if there are any, be they good or bad.
 	Forget(plugin, version string) error
 	// Changed is closed at the next change of a standing, or of what is installed.
 	Changed() <-chan struct{}
@@ -75,8 +75,6 @@ type Options struct {
 	// Allow may refuse a plan that does not fit a plugin, such as a canary of one whose session only one process may
 	// hold; default: all are allowed.
 	Allow func(plugin, version string, plan core.RolloutPlan) error
-	// Ended hears of every rollout that ended, on the gateway that ended it.
-	Ended func(r core.Rollout)
 }
 
 // Service rolls out versions. All of its methods may be called at the same time.
@@ -86,11 +84,11 @@ type Service struct {
 	nudged   chan struct{}
 
 	// What follows belongs to Run.
-	windows   map[int64]*window // by rollout
-	beat      time.Time         // the last heartbeat
-	looked    time.Time         // the last look for versions that were removed
-	settled   map[string]bool   // versions that the policy never begins
-	complaint map[string]string // what was said of a plugin last, so that it is said once
+	windows   map[int64]*window    // by rollout
+	beat      time.Time            // the last heartbeat
+	looked    time.Time            // the last look for versions that were removed
+	settled   map[string]time.Time // versions that the policy does not look at again before then
+	complaint map[string]string    // what was said of a plugin last, so that it is said once
 }
 
 // New returns a service; Run makes it work.
@@ -104,17 +102,15 @@ func New(o Options) *Service {
 	if o.Allow == nil {
 		o.Allow = func(string, string, core.RolloutPlan) error { return nil }
 	}
-	if o.Ended == nil {
-		o.Ended = func(core.Rollout) {}
-	}
 	return &Service{
 		o: o, registry: newRegistry(o), nudged: make(chan struct{}, 1), windows: map[int64]*window{},
-		settled: map[string]bool{}, complaint: map[string]string{},
+		settled: map[string]time.Time{}, complaint: map[string]string{},
 	}
 }
 
 // Run puts the stored state in force and advances rollouts until ctx ends.
 func (s *Service) Run(ctx context.Context) {
+	defer s.leave(ctx)
 	for ctx.Err() == nil {
 		changed := s.o.Host.Changed()
 		pause, err := s.look(ctx)
@@ -153,8 +149,8 @@ func (s *Service) nudge() {
 func (s *Service) look(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	installed := s.o.Host.Installed()
-	if err := s.registry.enter(ctx, installed); err != nil {
+	installed, err := s.registry.enter(ctx, s.o.Host.Installed())
+	if err != nil {
 		return idlePoll, err
 	}
 	state, err := s.o.Rollouts.RolloutsState(ctx, s.o.Now().Add(-liveFor))
@@ -172,7 +168,7 @@ func (s *Service) look(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	s.adopt(ctx, installed, state.Active)
-	err = errors.Join(err, s.applyPolicy(ctx, installed, state.Active, open), s.removeGone(ctx, installed))
+	err = errors.Join(err, s.applyPolicy(ctx, installed, state.Active, open), s.removeGone(ctx))
 	if len(open) > 0 {
 		return openPoll, err
 	}
@@ -204,13 +200,45 @@ func (s *Service) sayAlive(ctx context.Context) error {
 	return nil
 }
 
+// leave takes back what this gateway said of itself, so that the others do not wait for a gateway that has ended.
+func (s *Service) leave(ctx context.Context) {
+	if s.beat.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	past := s.o.Now().Add(-2 * liveFor)
+	for _, rollout := range slices.Concat([]int64{0}, slices.Collect(maps.Keys(s.windows))) {
+		if err := s.o.Rollouts.ReportRollout(ctx, core.RolloutReport{Gateway: s.o.Gateway, Rollout: rollout, At: past}); err != nil {
+			s.o.Logger.WarnContext(ctx, "rollout: other gateways do not know yet that this one has ended", "error", err)
+			return
+		}
+	}
+}
+
 // settle makes the active version the only one.
 func (s *Service) settle(ctx context.Context, plugin, active string, installed []core.PluginVersion) {
 	versions := versionsOf(plugin, installed)
-	s.complain(ctx, plugin, lacking(plugin, active, versions))
-	if len(versions) > 0 {
-		s.o.Host.Arrange(plugin, core.Arrangement{Active: active})
+	err := s.registry.differing(plugin, active)
+	if err == nil {
+		err = lacking(plugin, active, versions)
 	}
+	s.complain(ctx, plugin, err)
+	if len(versions) > 0 {
+		s.arrange(plugin, core.Arrangement{Active: active})
+	}
+}
+
+// arrange has the host run versions. One with other bytes than all gateways mean by it never runs: what it would have
+// carried waits.
+func (s *Service) arrange(plugin string, a core.Arrangement) {
+	if s.registry.differing(plugin, a.Active) != nil {
+		return
+	}
+	if s.registry.differing(plugin, a.Beside) != nil {
+		a.Beside = ""
+	}
+	s.o.Host.Arrange(plugin, a)
 }
 
 // adopt gives plugins that were never active a version.
@@ -231,32 +259,66 @@ func (s *Service) adopt(ctx context.Context, installed []core.PluginVersion, act
 	}
 }
 
-// follow takes part in a rollout: puts it in force, reports, judges, and advances it.
+// follow takes part in a rollout: puts it in force, judges, advances and reports it. What this gateway has advanced it
+// goes on with at once.
 func (s *Service) follow(ctx context.Context, r core.Rollout, installed []core.PluginVersion, reports []core.RolloutReport) error {
-	now := s.o.Now()
-	w := s.windowOf(r.ID)
-	own := w.enforce(s.o.Host, &r, has(installed, &r), now)
-	own.Gateway = s.o.Gateway
-	s.complain(ctx, r.Plugin, lacking(r.Plugin, r.Active(), versionsOf(r.Plugin, installed)))
-	if w.due(own) {
-		if err := s.o.Rollouts.ReportRollout(ctx, own); err != nil {
+	for {
+		w := s.windowOf(r.ID)
+		own := s.enforce(ctx, w, &r, installed)
+		v := gather(&r, reports, &own)
+		v.waited, v.inForce = w.times(v.behind(&r) == "", own.At)
+		d := decide(&r, v, own.At)
+		if d.next == nil {
+			return s.report(ctx, w, own)
+		}
+		next, err := s.advance(ctx, &r, d, v, s.o.Gateway)
+		if err != nil {
 			return err
 		}
-		w.reported = own
-	}
-	v := gather(&r, reports, &own)
-	if d := decide(&r, v, now, now.Sub(w.since)); d.next != nil {
-		_, err := s.advance(ctx, &r, d, v, s.o.Gateway)
-		if err == nil {
+		if next == nil || !next.State.Open() {
 			s.nudge() // whoever changed it, there is something new
+			return nil
 		}
+		r = *next
+	}
+}
+
+// enforce puts a rollout in force and returns how this gateway stands. One that lacks a version that it needs cannot put
+// any revision in force: it reports revision 0 and goes on with the old one.
+func (s *Service) enforce(ctx context.Context, w *window, r *core.Rollout, installed []core.PluginVersion) core.RolloutReport {
+	err := s.registry.differing(r.Plugin, r.Active())
+	if err == nil {
+		err = lacking(r.Plugin, r.Active(), versionsOf(r.Plugin, installed))
+	}
+	s.complain(ctx, r.Plugin, err)
+	w.begin(s.o.Host, r, s.o.Now())
+	report := core.RolloutReport{Gateway: s.o.Gateway, Rollout: r.ID, At: s.o.Now()}
+	if differing := s.registry.differing(r.Plugin, r.Active()); differing != nil || !has(installed, r) {
+		s.arrange(r.Plugin, core.Arrangement{Active: r.From})
+		if report.Waiting = s.o.Host.Standing(r.Plugin, r.To).Problem; differing != nil {
+			report.Waiting = differing.Error()
+		}
+		return report
+	}
+	s.arrange(r.Plugin, arrangement(r))
+	w.measure(s.o.Host, r, &report)
+	return report
+}
+
+// report tells other gateways how this one stands, if they need to know now.
+func (s *Service) report(ctx context.Context, w *window, own core.RolloutReport) error {
+	if !w.due(own) {
+		return nil
+	}
+	if err := s.o.Rollouts.ReportRollout(ctx, own); err != nil {
 		return err
 	}
+	w.reported = own
 	return nil
 }
 
-// advance stores a decision, if nobody was faster, and does what follows from it.
-func (s *Service) advance(ctx context.Context, r *core.Rollout, d decision, v *view, actor string) (bool, error) {
+// advance stores a decision and returns the rollout as it is then, nil if somebody was faster.
+func (s *Service) advance(ctx context.Context, r *core.Rollout, d decision, v *view, actor string) (*core.Rollout, error) {
 	next := *d.next
 	next.UpdatedAt = s.o.Now()
 	old := v.comparison(r)
@@ -264,23 +326,18 @@ func (s *Service) advance(ctx context.Context, r *core.Rollout, d decision, v *v
 		Rollout: r.ID, At: next.UpdatedAt, State: next.State, Share: next.Share(), Paused: next.Paused, Actor: actor,
 		Reason: d.reason, Old: &old, New: &v.fresh,
 	}
-	ok, err := s.o.Rollouts.AdvanceRollout(ctx, next, event)
-	if err != nil || !ok {
-		return false, err
-	}
-	level := slog.LevelInfo
+	level, quarantine := slog.LevelInfo, ""
 	if d.fault {
-		level = slog.LevelError
+		level, quarantine = slog.LevelError, d.reason
 	}
+	ok, err := s.o.Rollouts.AdvanceRollout(ctx, next, event, quarantine)
+	if err != nil || !ok {
+		return nil, err
+	}
+	next.Revision++
 	s.o.Logger.Log(ctx, level, "rollout: "+string(next.State), "plugin", r.Plugin, "rollout", r.ID, "from", r.From, "to", r.To,
 		"share", next.Share(), "actor", actor, "reason", d.reason, "figures", compare(&old, &v.fresh))
-	if !next.State.Open() {
-		s.o.Ended(next)
-	}
-	if d.fault {
-		return true, s.o.Versions.Quarantine(ctx, r.Plugin, r.SHA256, d.reason)
-	}
-	return true, nil
+	return &next, nil
 }
 
 // complain logs what is wrong once, until it is another thing or none.

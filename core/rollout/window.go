@@ -6,15 +6,27 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 )
 
-// window is what this gateway remembers of a rollout: where the figures of both versions stood when the present
-// revision was put in force. A gateway that starts again begins a new one.
+// window is what this gateway remembers of a rollout: from where on the figures of both versions are compared. It begins
+// with the revision that was put in force, and then follows the time, so that what was long ago does not hide what is
+// now. A gateway that starts again begins a new one.
 type window struct {
 	revision int64
-	since    time.Time
-	old, new core.VersionFigures // at that moment
+	since    time.Time           // when the revision was put in force here
+	inForce  time.Time           // when it was known to be so everywhere; zero: it is not
+	base     mark                // where the window begins
+	next     mark                // where it will begin once enough has happened after that
 	first    core.VersionFigures // of the new version, when this gateway first saw the rollout
 	reported core.RolloutReport  // last
 }
+
+// mark is where the figures of both versions stood at a moment.
+type mark struct {
+	at       time.Time
+	old, new core.VersionFigures
+}
+
+// leastSpan is how long the window at least is before it moves on.
+const leastSpan = 5 * time.Second
 
 func (s *Service) windowOf(rollout int64) *window {
 	w, ok := s.windows[rollout]
@@ -38,46 +50,59 @@ func (s *Service) forgetEnded(open []core.Rollout) {
 	}
 }
 
-// enforce puts a revision in force and reports how this gateway stands. A gateway that lacks the new version cannot
-// put any in force: it reports revision 0 and goes on with the old one.
-func (w *window) enforce(host Host, r *core.Rollout, installed bool, now time.Time) core.RolloutReport {
-	if w.revision != r.Revision {
-		w.begin(host, r, now)
+// begin begins the window of a revision.
+func (w *window) begin(host Host, r *core.Rollout, now time.Time) {
+	if w.revision == r.Revision {
+		return
 	}
-	report := core.RolloutReport{Rollout: r.ID, At: now}
-	if !installed {
-		host.Arrange(r.Plugin, core.Arrangement{Active: r.From})
-		report.Waiting = host.Standing(r.Plugin, r.To).Problem
-		return report
+	m := mark{at: now, old: host.Standing(r.Plugin, r.From).Figures, new: host.Standing(r.Plugin, r.To).Figures}
+	if w.revision == 0 {
+		w.first = m.new
 	}
-	host.Arrange(r.Plugin, arrangement(r))
+	// While the new version starts, the old one counts with all that is known of it: a new version that then gets
+	// everything at once has nothing else to be compared with.
+	if r.State == core.RolloutStarting {
+		m.old = core.VersionFigures{}
+	}
+	w.revision, w.since, w.inForce, w.base, w.next = r.Revision, now, time.Time{}, m, m
+}
+
+// measure adds to the report of a gateway that has the revision in force how both versions are.
+func (w *window) measure(host Host, r *core.Rollout, report *core.RolloutReport) {
 	old, fresh := host.Standing(r.Plugin, r.From), host.Standing(r.Plugin, r.To)
-	report.Revision, report.Ready, report.Problem = r.Revision, fresh.Ready, fresh.Problem
-	report.Waiting = fresh.Waiting
-	report.Old, report.New = old.Figures.Since(w.old), fresh.Figures.Since(w.new)
+	w.move(r, mark{at: report.At, old: old.Figures, new: fresh.Figures})
+	report.Revision, report.Ready, report.Problem, report.Innocent = r.Revision, fresh.Ready, fresh.Problem, fresh.Innocent
+	report.Waiting, report.Exclusive, report.Gap = fresh.Waiting, old.Exclusive || fresh.Exclusive, fresh.Gap
+	report.Old, report.New = old.Figures.Since(w.base.old), fresh.Figures.Since(w.base.new)
 	// What ends a rollout at once must not be lost because somebody advanced it in the same moment.
 	report.New.Crashes = fresh.Figures.Crashes - w.first.Crashes
 	report.New.Violations = fresh.Figures.Violations - w.first.Violations
-	return report
 }
 
-func (w *window) begin(host Host, r *core.Rollout, now time.Time) {
-	fresh := host.Standing(r.Plugin, r.To).Figures
-	if w.revision == 0 {
-		w.first = fresh
+// move lets the window begin later, where it then still holds the time and the results that a step needs.
+func (w *window) move(r *core.Rollout, now mark) {
+	fresh := now.new.Since(w.next.new)
+	if r.State != core.RolloutStarting && now.at.Sub(w.next.at) >= max(r.Plan.Window, leastSpan) && fresh.Samples() >= r.Plan.MinSamples {
+		w.base, w.next = w.next, now
 	}
-	w.revision, w.since, w.new, w.old = r.Revision, now, fresh, core.VersionFigures{}
-	// While the new version starts, the old one counts with all that is known of it: a new version that then gets
-	// everything at once has nothing else to be compared with.
-	if r.State != core.RolloutStarting {
-		w.old = host.Standing(r.Plugin, r.From).Figures
+}
+
+// times says for how long this gateway has had the revision in force, and for how long all have.
+func (w *window) times(inForce bool, now time.Time) (waited, everywhere time.Duration) {
+	if inForce && w.inForce.IsZero() {
+		w.inForce = now
 	}
+	if !w.inForce.IsZero() {
+		everywhere = now.Sub(w.inForce)
+	}
+	return now.Sub(w.since), everywhere
 }
 
 // due says whether other gateways need a report now.
 func (w *window) due(r core.RolloutReport) bool {
 	last := &w.reported
 	news := r.Revision != last.Revision || r.Ready != last.Ready || r.Problem != last.Problem || r.Waiting != last.Waiting ||
+		r.Exclusive != last.Exclusive ||
 		r.New.Crashes != last.New.Crashes || r.New.Violations != last.New.Violations
 	return news || r.At.Sub(last.At) >= reportEvery
 }

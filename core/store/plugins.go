@@ -11,14 +11,12 @@ import (
 type PluginVersions interface {
 	// RegisterVersion notes a version that a gateway has installed, or that is installed again, and returns
 	// what is known of it. One that is known with another checksum is a core.KindConflict error, whether it
-	// was removed or not. FirstSeen is the caller's where the version is new.
+	// was removed or not. One that was removed stays so if the files of the gateway are older than that (InstalledAt).
+	// FirstSeen is the caller's where the version is new.
 	RegisterVersion(ctx context.Context, v core.PluginVersion) (core.PluginVersion, error)
 	// PluginVersions lists the versions of a plugin, of all plugins if the name is empty, by name and then in
 	// the order in which they were first seen.
 	PluginVersions(ctx context.Context, plugin string) ([]core.PluginVersion, error)
-	// Quarantine gives all versions of a plugin with a checksum, those registered later too, a reason not to be rolled
-	// out by itself; "" takes it away.
-	Quarantine(ctx context.Context, plugin, sha256, reason string) error
 	// RemoveVersion notes that a version is gone. One that is active or part of an open rollout is a
 	// core.KindConflict error.
 	RemoveVersion(ctx context.Context, plugin, version string, now time.Time) error
@@ -37,11 +35,14 @@ type Rollouts interface {
 	// Activate makes a version the active one of a plugin that has none, and returns the active one.
 	Activate(ctx context.Context, plugin, version string) (string, error)
 	// BeginRollout stores a new rollout, gives it an id and the revision 1, and stores its first event. A plugin
-	// that has an open one, or whose active version is not r.From, is a core.KindConflict error.
-	BeginRollout(ctx context.Context, r core.Rollout, first core.RolloutEvent) (core.Rollout, error)
+	// that has an open one, or whose active version is not r.From, is a core.KindConflict error, and so is a new version
+	// that is not registered with r.SHA256, was removed, or is in quarantine. Force ends a quarantine instead.
+	BeginRollout(ctx context.Context, r core.Rollout, first core.RolloutEvent, force bool) (core.Rollout, error)
 	// AdvanceRollout replaces a rollout whose revision still is r.Revision by r, raises its revision and stores
 	// an event; the rollout of the event is r. It returns false, and has changed nothing, if somebody was faster.
-	AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (bool, error)
+	// Quarantine, unless empty, is why all versions of the plugin with r.SHA256, those registered later too, are not
+	// rolled out any more before somebody says so.
+	AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent, quarantine string) (bool, error)
 	// RolloutsState returns what gateways act on, as of one moment, with the reports made at or after since.
 	RolloutsState(ctx context.Context, since time.Time) (RolloutsState, error)
 	// ReportRollout replaces the report of the same gateway on the same rollout. Reports on rollouts that have

@@ -45,6 +45,23 @@ func CannotBegin(r core.Rollout, active string, open int64) error {
 	return nil
 }
 
+// CannotUse is the refusal to begin a rollout to a version of which this is known (nil: nothing); nil if nothing speaks
+// against it. Force lets a quarantine pass.
+func CannotUse(r core.Rollout, known *core.PluginVersion, force bool) error {
+	switch {
+	case known == nil:
+		return core.Errorf(core.KindConflict, "version %s of the plugin %s is not registered; install it first", r.To, r.Plugin)
+	case known.SHA256 != r.SHA256:
+		return OtherBytes(core.PluginVersion{Plugin: r.Plugin, Version: r.To, SHA256: r.SHA256})
+	case !known.RemovedAt.IsZero():
+		return core.Errorf(core.KindConflict, "version %s of the plugin %s was removed; install it again first", r.To, r.Plugin)
+	case known.Quarantine != "" && !force:
+		return core.Errorf(core.KindConflict, "version %s of the plugin %s is in quarantine: %s. Use force to roll it out all the same",
+			r.To, r.Plugin, known.Quarantine)
+	}
+	return nil
+}
+
 // HasEnded is the refusal to change a rollout that has ended.
 func HasEnded(r core.Rollout) error {
 	return core.Errorf(core.KindConflict, "rollout %d of the plugin %s has ended; begin another one", r.ID, r.Plugin)

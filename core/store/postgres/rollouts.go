@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -16,6 +17,8 @@ const openRollout = "state NOT IN ('promoted', 'rolled_back')"
 
 const rolloutColumns = "id, plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor, " +
 	"revision, created_at, updated_at"
+
+const reportColumns = "gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures, innocent, exclusive, gap_ms"
 
 func readRollout(r *row) core.Rollout {
 	o := core.Rollout{ID: r.int(), Plugin: r.text(), From: r.text(), To: r.text(), SHA256: r.text()}
@@ -43,6 +46,7 @@ func readReport(r *row) core.RolloutReport {
 	}
 	r.json(&p.Old)
 	r.json(&p.New)
+	p.Innocent, p.Exclusive, p.Gap = r.bool(), r.bool(), time.Duration(r.int())*time.Millisecond
 	return p
 }
 
@@ -92,27 +96,33 @@ const withChange = `active AS (
 	)`
 
 // beginRollout takes the lock of the plugin first, as advanceRollout does: else the active version could change while
-// the insert waits for the end of the rollout before.
+// the insert waits for the end of the rollout before. The lock of the version keeps it from being removed meanwhile.
 const beginRollout = `WITH plugin AS (
 		SELECT name FROM plugins WHERE name = $1 AND active_version = $2 FOR UPDATE
+	), version AS (
+		SELECT plugin FROM plugin_versions WHERE plugin = (SELECT name FROM plugin) AND version = $3 AND sha256 = $4
+			AND removed_at IS NULL AND ($24 OR quarantine IS NULL) FOR UPDATE
 	), changed AS (
 		INSERT INTO plugin_rollouts (plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor,
 			updated_at, created_at, revision)
-		SELECT name, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $23, 1 FROM plugin
+		SELECT plugin, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $23, 1 FROM version
 		RETURNING ` + rolloutColumns + `
+	), pardoned AS (
+		UPDATE plugin_versions v SET quarantine = NULL FROM changed
+		WHERE v.plugin = changed.plugin AND v.sha256 = changed.sha256 AND v.quarantine IS NOT NULL
 	), ` + withChange + ` SELECT ` + rolloutColumns + ` FROM changed`
 
 // BeginRollout implements store.Rollouts.
-func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (core.Rollout, error) {
+func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent, force bool) (core.Rollout, error) {
 	const what = "begin a rollout"
-	args, err := changeArgs(r, event, at(r.CreatedAt))
+	args, err := changeArgs(r, event, at(r.CreatedAt), force)
 	if err != nil {
 		return core.Rollout{}, explain(what, err)
 	}
 	var begun core.Rollout
 	found, err := first(ctx, s.pool, func(row *row) { begun = readRollout(row) }, beginRollout, args...)
 	if err == nil && !found || isCode(err, codeUniqueViolation) {
-		return core.Rollout{}, explain(what, s.whyNotBegun(ctx, r))
+		return core.Rollout{}, explain(what, s.whyNotBegun(ctx, r, force))
 	}
 	if err != nil {
 		return core.Rollout{}, unknown(what, err)
@@ -121,16 +131,24 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, event core.Rol
 }
 
 // whyNotBegun looks at what refused a rollout, which may be over by now.
-func (s *Store) whyNotBegun(ctx context.Context, r core.Rollout) error {
+func (s *Store) whyNotBegun(ctx context.Context, r core.Rollout, force bool) error {
 	var active string
 	var open int64
-	_, err := first(ctx, s.pool, func(row *row) { active, open = row.text(), row.int() },
-		`SELECT active_version, (SELECT id FROM plugin_rollouts WHERE plugin = name AND `+openRollout+`)
-		FROM plugins WHERE name = $1`, r.Plugin)
+	var known *core.PluginVersion
+	err := s.snapshot(ctx, reading{
+		each: func(row *row) { active, open = row.text(), row.int() },
+		sql: `SELECT active_version, (SELECT id FROM plugin_rollouts WHERE plugin = name AND ` + openRollout + `)
+			FROM plugins WHERE name = $1`,
+		args: []any{r.Plugin},
+	}, reading{
+		each: func(row *row) { known = new(readVersion(row)) },
+		sql:  "SELECT " + versionColumns + " FROM plugin_versions WHERE plugin = $1 AND version = $2",
+		args: []any{r.Plugin, r.To},
+	})
 	if err != nil {
 		return err
 	}
-	if refused := store.CannotBegin(r, active, open); refused != nil {
+	if refused := cmp.Or(store.CannotBegin(r, active, open), store.CannotUse(r, known, force)); refused != nil {
 		return refused
 	}
 	return core.Errorf(core.KindConflict, "another rollout of the plugin %s has just ended; try again", r.Plugin)
@@ -143,12 +161,15 @@ const advanceRollout = `WITH plugin AS (
 			reason = $10, baseline = $11, actor = $12, updated_at = $13, revision = r.revision + 1
 		FROM plugin WHERE r.id = $23 AND r.plugin = plugin.name AND r.revision = $24 AND r.` + openRollout + `
 		RETURNING r.id, r.plugin
+	), condemned AS (
+		UPDATE plugin_versions v SET quarantine = $25 FROM changed
+		WHERE $25::text IS NOT NULL AND v.plugin = changed.plugin AND v.sha256 = $4
 	), ` + withChange + ` SELECT id FROM changed`
 
 // AdvanceRollout implements store.Rollouts.
-func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (bool, error) {
+func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent, quarantine string) (bool, error) {
 	const what = "advance a rollout"
-	args, err := changeArgs(r, event, r.ID, r.Revision)
+	args, err := changeArgs(r, event, r.ID, r.Revision, orNull(quarantine))
 	if err != nil {
 		return false, explain(what, err)
 	}
@@ -182,8 +203,13 @@ type reading struct {
 
 // snapshot runs queries that all see the same commit, in one round trip.
 func (s *Store) snapshot(ctx context.Context, readings ...reading) error {
+	return s.together(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", readings...)
+}
+
+// together runs queries in one transaction and one round trip.
+func (s *Store) together(ctx context.Context, begin string, readings ...reading) error {
 	batch := &pgx.Batch{}
-	batch.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	batch.Queue(begin)
 	for _, r := range readings {
 		batch.Queue(r.sql, r.args...)
 	}
@@ -215,7 +241,7 @@ func (s *Store) RolloutsState(ctx context.Context, since time.Time) (store.Rollo
 		sql:  "SELECT " + rolloutColumns + " FROM plugin_rollouts WHERE " + openRollout + " ORDER BY id",
 	}, reading{
 		each: func(r *row) { state.Reports = append(state.Reports, readReport(r)) },
-		sql: `SELECT gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures
+		sql: `SELECT ` + reportColumns + `
 			FROM gateway_reports WHERE reported_at >= $1 ORDER BY rollout_id, gateway`,
 		args: []any{since.Truncate(time.Millisecond)},
 	})
@@ -228,15 +254,15 @@ const storeReport = `WITH forgotten AS (
 		DELETE FROM gateway_reports WHERE (gateway, rollout_id) IN (
 			SELECT gateway, rollout_id FROM gateway_reports
 			WHERE reported_at < $10 AND (gateway, rollout_id) <> ($1, $2) FOR UPDATE SKIP LOCKED)
-	) INSERT INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	) INSERT INTO gateway_reports (` + reportColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $11, $12, $13)
 	ON CONFLICT (gateway, rollout_id) DO UPDATE SET reported_at = EXCLUDED.reported_at, revision = EXCLUDED.revision,
-		ready = EXCLUDED.ready, waiting = EXCLUDED.waiting, problem = EXCLUDED.problem, old_figures = EXCLUDED.old_figures, new_figures = EXCLUDED.new_figures`
+		ready = EXCLUDED.ready, waiting = EXCLUDED.waiting, problem = EXCLUDED.problem, old_figures = EXCLUDED.old_figures, new_figures = EXCLUDED.new_figures,
+		innocent = EXCLUDED.innocent, exclusive = EXCLUDED.exclusive, gap_ms = EXCLUDED.gap_ms`
 
 // ReportRollout implements store.Rollouts.
 func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
 	_, err := exec(ctx, s.pool, storeReport, r.Gateway, r.Rollout, at(r.At), r.Revision, r.Ready, orNull(r.Waiting), orNull(r.Problem),
-		figuresJSON(&r.Old), figuresJSON(&r.New), at(r.At.Add(-store.KeepReports)))
+		figuresJSON(&r.Old), figuresJSON(&r.New), at(r.At.Add(-store.KeepReports)), r.Innocent, r.Exclusive, r.Gap.Milliseconds())
 	return unknown("store a report on a rollout", err)
 }
 

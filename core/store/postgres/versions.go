@@ -22,8 +22,8 @@ func (s *Store) RegisterVersion(ctx context.Context, v core.PluginVersion) (core
 	// A version of bytes that are in quarantine already is too, whatever it is called.
 	found, err := first(ctx, s.pool, func(r *row) { known = readVersion(r) }, `INSERT INTO plugin_versions AS v (plugin, version, sha256, first_seen, quarantine)
 		VALUES ($1, $2, $3, $4, (SELECT max(quarantine) FROM plugin_versions WHERE plugin = $1 AND sha256 = $3))
-		ON CONFLICT (plugin, version) DO UPDATE SET removed_at = NULL WHERE v.sha256 = EXCLUDED.sha256
-		RETURNING `+versionColumns, v.Plugin, v.Version, v.SHA256, at(v.FirstSeen))
+		ON CONFLICT (plugin, version) DO UPDATE SET removed_at = CASE WHEN v.removed_at >= $5 THEN v.removed_at END
+		WHERE v.sha256 = EXCLUDED.sha256 RETURNING `+versionColumns, v.Plugin, v.Version, v.SHA256, at(v.FirstSeen), at(v.InstalledAt))
 	if err == nil && !found {
 		return known, store.OtherBytes(v)
 	}
@@ -41,12 +41,8 @@ func (s *Store) PluginVersions(ctx context.Context, plugin string) ([]core.Plugi
 	return versions, explain("list versions of plugins", err)
 }
 
-// Quarantine implements store.PluginVersions.
-func (s *Store) Quarantine(ctx context.Context, plugin, sha256, reason string) error {
-	n, err := exec(ctx, s.pool, "UPDATE plugin_versions SET quarantine = $1 WHERE plugin = $2 AND sha256 = $3",
-		orNull(reason), plugin, sha256)
-	return notFoundUnless(n > 0, "version of the plugin", unknown("put a version of a plugin into quarantine", err))
-}
+// lockVersion keeps a rollout to the version from beginning, and waits for one that begins.
+const lockVersion = "SELECT FROM plugin_versions WHERE plugin = $1 AND version = $2 FOR UPDATE"
 
 // removeVersion removes a version unless it is in use, and says how it is.
 const removeVersion = `WITH use AS (
@@ -61,9 +57,16 @@ const removeVersion = `WITH use AS (
 
 // RemoveVersion implements store.PluginVersions.
 func (s *Store) RemoveVersion(ctx context.Context, plugin, version string, now time.Time) error {
+	found := false
 	var refused error
-	found, err := first(ctx, s.pool, func(r *row) { refused = store.VersionInUse(plugin, version, r.bool(), r.int()) },
-		removeVersion, plugin, version, at(now))
+	// The second statement sees what was committed before the lock was had.
+	err := s.together(ctx, "BEGIN", reading{
+		each: func(*row) {}, sql: lockVersion, args: []any{plugin, version},
+	}, reading{
+		each: func(r *row) { found, refused = true, store.VersionInUse(plugin, version, r.bool(), r.int()) },
+		sql:  removeVersion,
+		args: []any{plugin, version, at(now)},
+	})
 	if err == nil && refused != nil {
 		return refused
 	}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -14,6 +15,8 @@ const openRollout = "state NOT IN ('promoted', 'rolled_back')"
 
 const rolloutColumns = "id, plugin, from_version, to_version, sha256, plan, state, step, since, paused, reason, baseline, actor, " +
 	"revision, created_at, updated_at"
+
+const reportColumns = "gateway, rollout_id, reported_at, revision, ready, waiting, problem, innocent, exclusive, gap_ms, old_figures, new_figures"
 
 func readRollout(r *row) (core.Rollout, error) {
 	o := core.Rollout{ID: r.int(), Plugin: r.text(), From: r.text(), To: r.text(), SHA256: r.text()}
@@ -41,6 +44,7 @@ func readRolloutEvent(r *row) (core.RolloutEvent, error) {
 func readReport(r *row) (core.RolloutReport, error) {
 	p := core.RolloutReport{
 		Gateway: r.text(), Rollout: r.int(), At: r.time(), Revision: r.int(), Ready: r.bool(), Waiting: r.text(), Problem: r.text(),
+		Innocent: r.bool(), Exclusive: r.bool(), Gap: time.Duration(r.int()) * time.Millisecond,
 	}
 	if err := r.json(&p.Old); err != nil {
 		return p, err
@@ -107,18 +111,18 @@ func (s *Store) Activate(ctx context.Context, plugin, version string) (string, e
 }
 
 // BeginRollout implements store.Rollouts.
-func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.RolloutEvent) (core.Rollout, error) {
+func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.RolloutEvent, force bool) (core.Rollout, error) {
 	var begun core.Rollout
 	var refused error
-	err := s.write(ctx, "begin a rollout", 2, func(c conn) error {
-		active, open, err := standing(c, r.Plugin)
-		if err != nil {
+	err := s.write(ctx, "begin a rollout", 3, func(c conn) (err error) {
+		refused, err = whyNotBegun(c, r, force)
+		if refused != nil || err != nil {
 			return err
 		}
-		refused = store.CannotBegin(r, active, open.id)
-		if refused == nil {
-			begun, err = insertRollout(c, r, first)
+		if err := quarantine(c, r, ""); err != nil {
+			return err
 		}
+		begun, err = insertRollout(c, r, first)
 		return err
 	})
 	if err == nil {
@@ -128,6 +132,18 @@ func (s *Store) BeginRollout(ctx context.Context, r core.Rollout, first core.Rol
 		return core.Rollout{}, err
 	}
 	return begun, nil
+}
+
+// whyNotBegun says what speaks against a rollout.
+func whyNotBegun(c conn, r core.Rollout, force bool) (refused, err error) {
+	active, open, err := standing(c, r.Plugin)
+	if err != nil {
+		return nil, err
+	}
+	var known *core.PluginVersion
+	_, err = c.prepare("SELECT " + versionColumns + " FROM plugin_versions WHERE plugin = ? AND version = ?").text(r.Plugin).text(r.To).
+		first(func(row *row) { known = new(readVersion(row)) })
+	return cmp.Or(store.CannotBegin(r, active, open.id), store.CannotUse(r, known, force)), err
 }
 
 func insertRollout(c conn, r core.Rollout, first core.RolloutEvent) (core.Rollout, error) {
@@ -162,10 +178,10 @@ func withChange(c conn, r core.Rollout, e core.RolloutEvent) error {
 }
 
 // AdvanceRollout implements store.Rollouts.
-func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent) (bool, error) {
+func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.RolloutEvent, reason string) (bool, error) {
 	advanced := false
 	var refused error
-	err := s.write(ctx, "advance a rollout", 3, func(c conn) (err error) {
+	err := s.write(ctx, "advance a rollout", 4, func(c conn) (err error) {
 		advanced, refused = false, nil
 		n, err := replaceRollout(c, r)
 		if err != nil {
@@ -176,6 +192,11 @@ func (s *Store) AdvanceRollout(ctx context.Context, r core.Rollout, event core.R
 			return err
 		}
 		advanced = true
+		if reason != "" {
+			if err := quarantine(c, r, reason); err != nil {
+				return err
+			}
+		}
 		return withChange(c, r, event)
 	})
 	if err == nil {
@@ -231,7 +252,7 @@ func readRolloutsState(c conn, since time.Time) (store.RolloutsState, error) {
 	if err != nil {
 		return state, err
 	}
-	return state, c.prepare(`SELECT gateway, rollout_id, reported_at, revision, ready, waiting, problem, old_figures, new_figures
+	return state, c.prepare("SELECT " + reportColumns + `
 		FROM gateway_reports WHERE reported_at >= ? ORDER BY rollout_id, gateway`).int(since.UnixMilli()).each(func(r *row) error {
 		report, err := readReport(r)
 		state.Reports = append(state.Reports, report)
@@ -256,10 +277,9 @@ func (s *Store) ReportRollout(ctx context.Context, r core.RolloutReport) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.prepare(`INSERT OR REPLACE INTO gateway_reports (gateway, rollout_id, reported_at, revision, ready, waiting,
-			problem, old_figures, new_figures) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`).
+		_, err = c.prepare("INSERT OR REPLACE INTO gateway_reports (" + reportColumns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)").
 			text(r.Gateway).int(r.Rollout).time(r.At).int(r.Revision).bool(r.Ready).textOrNull(r.Waiting).textOrNull(r.Problem).
-			figures(&r.Old).figures(&r.New).run()
+			bool(r.Innocent).bool(r.Exclusive).int(r.Gap.Milliseconds()).figures(&r.Old).figures(&r.New).run()
 		return err
 	})
 }

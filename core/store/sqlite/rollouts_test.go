@@ -21,9 +21,9 @@ func TestARolloutOutlivesTheGateway(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := s.BeginRollout(t.Context(), core.Rollout{
-		Plugin: "sms", From: "1.0.0", To: "1.1.0", State: core.RolloutStarting,
+		Plugin: "sms", From: "1.0.0", To: "1.1.0", SHA256: "fe", State: core.RolloutStarting,
 		Since: time.Now(), CreatedAt: time.Now(), UpdatedAt: time.Now(),
-	}, core.RolloutEvent{At: time.Now()})
+	}, core.RolloutEvent{At: time.Now()}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestARolloutOutlivesTheGateway(t *testing.T) {
 func advance(t *testing.T, s store.Rollouts, r core.Rollout, to core.RolloutState) {
 	t.Helper()
 	r.State = to
-	advanced, err := s.AdvanceRollout(t.Context(), r, core.RolloutEvent{At: time.Now(), State: to})
+	advanced, err := s.AdvanceRollout(t.Context(), r, core.RolloutEvent{At: time.Now(), State: to}, "")
 	if err != nil || !advanced {
 		t.Fatalf("advanced %v, error %v", advanced, err)
 	}

@@ -24,8 +24,9 @@ func (s *Store) RegisterVersion(ctx context.Context, v core.PluginVersion) (core
 		// A version of bytes that are in quarantine already is too, whatever it is called.
 		found, err = c.prepare(`INSERT INTO plugin_versions (plugin, version, sha256, first_seen, quarantine)
 			VALUES (?1, ?2, ?3, ?4, (SELECT MAX(quarantine) FROM plugin_versions WHERE plugin = ?1 AND sha256 = ?3))
-			ON CONFLICT (plugin, version) DO UPDATE SET removed_at = NULL WHERE sha256 = excluded.sha256
-			RETURNING ` + versionColumns).text(v.Plugin).text(v.Version).text(v.SHA256).time(v.FirstSeen).
+			ON CONFLICT (plugin, version) DO UPDATE SET removed_at = CASE WHEN removed_at >= ?5 THEN removed_at END
+			WHERE sha256 = excluded.sha256 RETURNING ` + versionColumns).
+			text(v.Plugin).text(v.Version).text(v.SHA256).time(v.FirstSeen).time(v.InstalledAt).
 			first(func(r *row) { known = readVersion(r) })
 		return err
 	})
@@ -48,15 +49,11 @@ func (s *Store) PluginVersions(ctx context.Context, plugin string) ([]core.Plugi
 	return versions, err
 }
 
-// Quarantine implements store.PluginVersions.
-func (s *Store) Quarantine(ctx context.Context, plugin, sha256, reason string) error {
-	changed := 0
-	err := s.write(ctx, "put a version of a plugin into quarantine", 1, func(c conn) (err error) {
-		changed, err = c.prepare("UPDATE plugin_versions SET quarantine = ? WHERE plugin = ? AND sha256 = ?").
-			textOrNull(reason).text(plugin).text(sha256).run()
-		return err
-	})
-	return notFoundUnless(changed > 0, "version of the plugin", err)
+// quarantine gives all versions with the bytes of a rollout's new one a reason not to be rolled out; "" takes it away.
+func quarantine(c conn, r core.Rollout, reason string) error {
+	_, err := c.prepare("UPDATE plugin_versions SET quarantine = ? WHERE plugin = ? AND sha256 = ?").
+		textOrNull(reason).text(r.Plugin).text(r.SHA256).run()
+	return err
 }
 
 // RemoveVersion implements store.PluginVersions.

@@ -15,8 +15,8 @@ import (
 // figures are what a version did: something in every field, different for every n.
 func figures(n int) core.VersionFigures {
 	f := core.VersionFigures{
-		Accepted: 1000 * n, Refused: n, Throttled: 2 * n, Failed: 3 * n, Uncertain: 4 * n, Disagreed: 5 * n, Violations: 6 * n,
-		Crashes: 7 * n, Memory: int64(n) << 40, Stalled: time.Duration(n) * time.Second,
+		Accepted: 1000 * n, Refused: n, Throttled: 2 * n, Failed: 3 * n, Provider: n, Uncertain: 4 * n, Disagreed: 5 * n, Violations: 6 * n,
+		Crashes: 7 * n, Stuck: 8 * n, Memory: int64(n) << 40, Stalled: time.Duration(n) * time.Second,
 	}
 	f.Latency.Observe(time.Duration(n) * time.Millisecond)
 	return f
@@ -56,9 +56,16 @@ func (f *fixture) begin() core.Rollout {
 	return f.beginOne(upgrade())
 }
 
+// newOf is the new version of a rollout.
+func newOf(r core.Rollout) core.PluginVersion {
+	return core.PluginVersion{Plugin: r.Plugin, Version: r.To, SHA256: r.SHA256, FirstSeen: t0}
+}
+
+// beginOne begins a rollout to a version that is installed.
 func (f *fixture) beginOne(r core.Rollout) core.Rollout {
 	f.Helper()
-	begun, err := f.BeginRollout(f.ctx, r, eventOf(r))
+	f.register(newOf(r))
+	begun, err := f.BeginRollout(f.ctx, r, eventOf(r), true)
 	f.check("BeginRollout", err)
 	return plainRollout(begun)
 }
@@ -83,7 +90,7 @@ func (f *fixture) advance(r core.Rollout, state core.RolloutState) core.Rollout 
 // change stores a rollout that nobody else has changed.
 func (f *fixture) change(r core.Rollout) {
 	f.Helper()
-	advanced, err := f.AdvanceRollout(f.ctx, r, eventOf(r))
+	advanced, err := f.AdvanceRollout(f.ctx, r, eventOf(r), "")
 	f.check("AdvanceRollout", err)
 	equal(f, "advanced", advanced, true)
 }
@@ -156,7 +163,8 @@ func (f *fixture) wantReports(since time.Time, want ...core.RolloutReport) {
 // reportOf is one of a gateway on a rollout.
 func reportOf(gateway string, rollout int64, made time.Time) core.RolloutReport {
 	return core.RolloutReport{
-		Gateway: gateway, Rollout: rollout, At: made, Revision: 3, Ready: true, Waiting: "login", Problem: "none", Old: figures(1), New: figures(2),
+		Gateway: gateway, Rollout: rollout, At: made, Revision: 3, Ready: true, Waiting: "login", Problem: "none",
+		Innocent: true, Exclusive: true, Gap: 123 * time.Millisecond, Old: figures(1), New: figures(2),
 	}
 }
 
@@ -222,7 +230,7 @@ var rolloutTests = []test{
 		r := f.begin()
 		second := upgrade()
 		second.To = "1.2.0"
-		_, err := f.BeginRollout(f.ctx, second, eventOf(second))
+		_, err := f.BeginRollout(f.ctx, second, eventOf(second), false)
 		f.wantConflict("begin a second one", err, "sms", fmt.Sprintf("open rollout %d", r.ID))
 		f.wantOpen(r)
 		f.wantRollouts(0, 10, r.ID)
@@ -233,13 +241,53 @@ var rolloutTests = []test{
 	}},
 	{"a rollout begins at the active version", func(f *fixture) {
 		r := upgrade()
-		_, err := f.BeginRollout(f.ctx, r, eventOf(r))
+		f.register(newOf(r))
+		_, err := f.BeginRollout(f.ctx, r, eventOf(r), false)
 		f.wantConflict("begin without an active version", err, "sms", "no active version")
 		f.activate("sms", "0.9.0")
-		_, err = f.BeginRollout(f.ctx, r, eventOf(r))
+		_, err = f.BeginRollout(f.ctx, r, eventOf(r), false)
 		f.wantConflict("begin at another version", err, "sms", "0.9.0", "1.0.0")
 		f.wantOpen()
 		f.wantRollouts(0, 10)
+	}},
+	{"a rollout begins to a version that is installed, with the bytes that it has", func(f *fixture) {
+		f.activate("sms", "1.0.0")
+		r := upgrade()
+		begin := func(what string, force bool, words ...string) {
+			f.Helper()
+			_, err := f.BeginRollout(f.ctx, r, eventOf(r), force)
+			f.wantConflict(what, err, append(words, "1.1.0", "sms")...)
+		}
+		begin("what nobody has", true, "not registered")
+		f.register(newOf(r))
+		right := r.SHA256
+		r.SHA256 = "fe"
+		begin("other bytes", true, "checksum")
+		r.SHA256 = right
+		f.check("RemoveVersion", f.RemoveVersion(f.ctx, "sms", "1.1.0", t0))
+		begin("what was removed", true, "removed")
+		f.wantOpen()
+		f.beginOne(r)
+	}},
+	{"the end of a rollout puts the bytes into quarantine, and force takes them out, in one commit", func(f *fixture) {
+		r := next(f.begin(), core.RolloutRolledBack)
+		advanced, err := f.AdvanceRollout(f.ctx, r, eventOf(r), "it crashed")
+		f.check("AdvanceRollout", err)
+		equal(f, "advanced", advanced, true)
+		equal(f, "quarantine", f.version("sms", "1.1.0").Quarantine, "it crashed")
+
+		_, err = f.BeginRollout(f.ctx, upgrade(), eventOf(upgrade()), false)
+		f.wantConflict("begin again", err, "1.1.0", "sms", "quarantine: it crashed", "force")
+		f.wantOpen()
+		begun, err := f.BeginRollout(f.ctx, upgrade(), eventOf(upgrade()), true)
+		f.check("BeginRollout", err)
+		equal(f, "quarantine that was taken away", f.version("sms", "1.1.0").Quarantine, "")
+		f.wantOpen(plainRollout(begun))
+
+		other := upgrade()
+		other.To = "1.2.0"
+		_, err = f.BeginRollout(f.ctx, other, eventOf(other), true)
+		f.wantConflict("begin beside it", err, "open rollout")
 	}},
 	{"a change is kept as it was made, and raises the revision", func(f *fixture) {
 		r := next(f.begin(), core.RolloutCanary)
@@ -247,7 +295,7 @@ var rolloutTests = []test{
 		r.Baseline, r.Plan.Steps = new(figures(3)), []float64{50, 100}
 		event := eventOf(r)
 		event.Old, event.New = new(figures(1)), new(figures(2))
-		advanced, err := f.AdvanceRollout(f.ctx, r, event)
+		advanced, err := f.AdvanceRollout(f.ctx, r, event, "")
 		f.check("AdvanceRollout", err)
 		equal(f, "advanced", advanced, true)
 		r.Revision = 2
@@ -287,13 +335,14 @@ var rolloutTests = []test{
 		r := f.advance(old, core.RolloutCanary)
 		late := next(old, core.RolloutBaking)
 		for range 2 {
-			advanced, err := f.AdvanceRollout(f.ctx, late, eventOf(late))
+			advanced, err := f.AdvanceRollout(f.ctx, late, eventOf(late), "it is late")
 			f.check("AdvanceRollout", err)
 			equal(f, "advanced", advanced, false)
 			late.Revision = r.Revision + 1 // nobody has seen this one
 		}
 		f.wantOpen(r)
 		f.wantActive("1.0.0")
+		equal(f, "quarantine", f.version("sms", "1.1.0").Quarantine, "")
 		_, events := f.history(r.ID)
 		equal(f, "events", len(events), 2)
 	}},
@@ -301,9 +350,9 @@ var rolloutTests = []test{
 		r := f.begin()
 		ended := f.advance(r, core.RolloutRolledBack)
 		again := next(ended, core.RolloutBaking)
-		_, err := f.AdvanceRollout(f.ctx, again, eventOf(again))
+		_, err := f.AdvanceRollout(f.ctx, again, eventOf(again), "")
 		f.wantConflict("advance", err, fmt.Sprintf("rollout %d", r.ID), "ended")
-		advanced, err := f.AdvanceRollout(f.ctx, r, eventOf(r))
+		advanced, err := f.AdvanceRollout(f.ctx, r, eventOf(r), "")
 		f.check("AdvanceRollout of a revision that is past", err)
 		equal(f, "advanced", advanced, false)
 		f.wantActive("1.0.0")
@@ -319,7 +368,7 @@ var rolloutTests = []test{
 		} {
 			absent := r
 			change(&absent)
-			_, err := f.AdvanceRollout(f.ctx, absent, eventOf(absent))
+			_, err := f.AdvanceRollout(f.ctx, absent, eventOf(absent), "")
 			f.wantKind("advance", err, core.KindNotFound)
 		}
 		f.wantOpen(r)
@@ -425,10 +474,11 @@ var rolloutConcurrencyTests = []test{
 	}},
 	{"of gateways that begin a rollout one does", func(f *fixture) {
 		f.activate("sms", "1.0.0")
+		f.register(newOf(upgrade()))
 		var begun, refused atomic.Int64
 		f.race(func(_ int, s store.Store) {
 			r := upgrade()
-			switch _, err := s.BeginRollout(f.ctx, r, eventOf(r)); {
+			switch _, err := s.BeginRollout(f.ctx, r, eventOf(r), false); {
 			case err == nil:
 				begun.Add(1)
 			case core.KindOf(err) == core.KindConflict:
@@ -448,7 +498,7 @@ var rolloutConcurrencyTests = []test{
 		f.race(func(_ int, s store.Store) {
 			own := r
 			for own.Revision = 1; own.Revision <= changes; own.Revision++ {
-				ok, err := s.AdvanceRollout(f.ctx, own, eventOf(own))
+				ok, err := s.AdvanceRollout(f.ctx, own, eventOf(own), "")
 				if err != nil {
 					f.Error(err)
 				}
@@ -472,7 +522,7 @@ var rolloutConcurrencyTests = []test{
 					if n%2 == 1 {
 						own.State = core.RolloutCanary
 					}
-					if _, err := s.AdvanceRollout(f.ctx, own, eventOf(own)); err != nil {
+					if _, err := s.AdvanceRollout(f.ctx, own, eventOf(own), ""); err != nil {
 						f.Error(err)
 					}
 					continue
@@ -487,6 +537,31 @@ var rolloutConcurrencyTests = []test{
 				}
 			}
 		})
+	}},
+	{"a version is removed or rolled out, not both", func(f *fixture) {
+		f.activate("sms", "1.0.0")
+		for range 10 {
+			r := upgrade()
+			f.register(newOf(r))
+			f.race(func(racer int, s store.Store) {
+				var err error
+				if racer%2 == 0 {
+					err = s.RemoveVersion(f.ctx, "sms", r.To, at(time.Hour))
+				} else {
+					_, err = s.BeginRollout(f.ctx, r, eventOf(r), false)
+				}
+				if err != nil && core.KindOf(err) != core.KindConflict {
+					f.Error(err)
+				}
+			})
+			open, removed := f.state(t0).Open, !f.version("sms", r.To).RemovedAt.IsZero()
+			if len(open) == 1 == removed {
+				f.Fatalf("%d open rollouts, removed %v", len(open), removed)
+			}
+			for _, r := range open {
+				f.advance(r, core.RolloutRolledBack)
+			}
+		}
 	}},
 	{"each rollout begins where the one before has ended", func(f *fixture) {
 		f.activate("sms", "1.0.0")
@@ -554,7 +629,10 @@ func (f *fixture) goOn(s store.Store, to string) {
 	if len(state.Open) == 0 {
 		r := upgrade()
 		r.From, r.To = state.Active["sms"], to
-		if _, err := s.BeginRollout(f.ctx, r, eventOf(r)); err != nil && core.KindOf(err) != core.KindConflict {
+		if _, err := s.RegisterVersion(f.ctx, newOf(r)); err != nil {
+			f.Error(err)
+		}
+		if _, err := s.BeginRollout(f.ctx, r, eventOf(r), false); err != nil && core.KindOf(err) != core.KindConflict {
 			f.Error(err)
 		}
 		return
@@ -563,7 +641,7 @@ func (f *fixture) goOn(s store.Store, to string) {
 	if r.ID%3 == 0 {
 		r.State = core.RolloutRolledBack
 	}
-	if _, err := s.AdvanceRollout(f.ctx, r, eventOf(r)); err != nil {
+	if _, err := s.AdvanceRollout(f.ctx, r, eventOf(r), ""); err != nil {
 		f.Error(err)
 	}
 }

@@ -57,9 +57,15 @@ func (f *fixture) remove(now time.Time) {
 	f.check("RemoveVersion", f.RemoveVersion(f.ctx, "sms", "1.0.0", now))
 }
 
-func (f *fixture) quarantine(plugin, sha256, reason string) {
+// quarantine rolls a version of sms out and back again, for a reason that puts it into quarantine unless it is empty.
+func (f *fixture) quarantine(number, sha256, reason string) {
 	f.Helper()
-	f.check("Quarantine", f.Quarantine(f.ctx, plugin, sha256, reason))
+	f.activate("sms", "0.1.0")
+	r := upgrade()
+	r.From, r.To, r.SHA256 = "0.1.0", number, sha256
+	r = next(f.beginOne(r), core.RolloutRolledBack)
+	_, err := f.AdvanceRollout(f.ctx, r, eventOf(r), reason)
+	f.check("AdvanceRollout", err)
 }
 
 // plainVersion has its times as they are kept.
@@ -120,7 +126,7 @@ var versionTests = []test{
 		other.Plugin = "email"
 		f.register(other)
 		f.wantVersions("email", "email 1.0.0")
-		f.quarantine("sms", other.SHA256, "bad")
+		f.quarantine("1.0.0", other.SHA256, "bad")
 		equal(f, "quarantine of the other", f.version("email", "1.0.0").Quarantine, "")
 	}},
 	{"versions are listed by plugin and then in the order in which they were first seen", func(f *fixture) {
@@ -139,20 +145,15 @@ var versionTests = []test{
 		same.SHA256 = v.SHA256
 		f.register(v)
 		f.register(other)
-		f.quarantine("sms", v.SHA256, "it crashed")
+		f.quarantine("1.0.0", v.SHA256, "it crashed")
 		equal(f, "quarantine when it is registered", f.register(same).Quarantine, "it crashed")
 		equal(f, "quarantine", f.version("sms", "1.0.0").Quarantine, "it crashed")
 		equal(f, "quarantine of other bytes", f.version("sms", "2.0.0").Quarantine, "")
-		f.quarantine("sms", v.SHA256, "it was slow")
-		equal(f, "quarantine for another reason", f.version("sms", "1.0.1").Quarantine, "it was slow")
-		f.quarantine("sms", v.SHA256, "")
+		f.quarantine("1.0.1", v.SHA256, "it was slow")
+		equal(f, "quarantine for another reason", f.version("sms", "1.0.0").Quarantine, "it was slow")
+		f.quarantine("1.0.0", v.SHA256, "")
 		equal(f, "quarantine that was taken away", f.version("sms", "1.0.0").Quarantine, "")
 		equal(f, "quarantine of the same bytes", f.version("sms", "1.0.1").Quarantine, "")
-	}},
-	{"what nobody registered is not put into quarantine", func(f *fixture) {
-		f.register(version("sms", "1.0.0"))
-		f.wantKind("another checksum", f.Quarantine(f.ctx, "sms", "fe", "bad"), core.KindNotFound)
-		f.wantKind("another plugin", f.Quarantine(f.ctx, "email", version("sms", "1.0.0").SHA256, "bad"), core.KindNotFound)
 	}},
 	{"a removed version stays known, since when it is gone", func(f *fixture) {
 		f.register(version("sms", "1.0.0"))
@@ -167,11 +168,25 @@ var versionTests = []test{
 	{"a removed version is installed again with the same bytes, and no better than it was", func(f *fixture) {
 		v := version("sms", "1.0.0")
 		f.register(v)
-		f.quarantine("sms", v.SHA256, "it crashed")
+		f.quarantine("1.0.0", v.SHA256, "it crashed")
 		f.remove(at(time.Hour))
 		v.Quarantine = "it crashed"
 		equal(f, "registered again", f.register(version("sms", "1.0.0")), v)
 		equal(f, "kept", f.version("sms", "1.0.0"), v)
+	}},
+	{"a removed version is not installed again by files that were there before", func(f *fixture) {
+		v := version("sms", "1.0.0")
+		f.register(v)
+		f.remove(at(time.Hour))
+		for installed, removed := range map[time.Time]time.Time{
+			at(time.Minute): at(time.Hour), at(time.Hour): at(time.Hour), at(2 * time.Hour): {},
+		} {
+			f.remove(at(time.Hour))
+			again := v
+			again.InstalledAt = installed
+			equalTime(f, "registered again, removed at", f.register(again).RemovedAt, removed)
+			equalTime(f, "kept, removed at", f.version("sms", "1.0.0").RemovedAt, removed)
+		}
 	}},
 	{"the active version is not removed", func(f *fixture) {
 		f.activate("sms", "1.0.0")
