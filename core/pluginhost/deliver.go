@@ -149,6 +149,7 @@ func (c *call) deliver(ctx context.Context, results func([]core.Result)) {
 		}
 		if known := c.take(reply.GetResults()); len(known) > 0 {
 			c.session.g.fruitful.Store(true)
+			c.session.g.meter.progress()
 			c.session.g.meter.observe(known, time.Since(c.started))
 			c.session.settle(len(known))
 			results(known)

@@ -46,6 +46,14 @@ func permanent(err error) bool {
 	return errors.As(err, &e) && e.permanent || errors.As(err, &f) && f.Permanent
 }
 
+// ofPlugin says whether an error tells something of the plugin, and not of this machine alone.
+func ofPlugin(err error) bool {
+	var start *startError
+	var fault *catalog.Fault
+	var call *callFailedError
+	return errors.As(err, &start) || errors.As(err, &fault) || errors.As(err, &call)
+}
+
 // fromOutside says whether somebody else ended the process while it started.
 func fromOutside(err error) bool {
 	var e *startError

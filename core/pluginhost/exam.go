@@ -13,6 +13,8 @@ import (
 type exam struct {
 	waiting string // why not yet
 	problem string // why never
+	// innocent: the problem is not the version's own fault.
+	innocent bool
 }
 
 const (

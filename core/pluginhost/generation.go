@@ -56,7 +56,8 @@ type generation struct {
 	startedAt time.Time
 	restarts  int
 	problem   string
-	attempts  int // handed over and without a result
+	innocent  bool // that it has failed is not the version's own fault
+	attempts  int  // handed over and without a result
 	calls     int
 	quiet     chan struct{} // closed when no call is left; nil: nobody waits for it
 	gap       time.Duration // of the hand-over to it
@@ -79,7 +80,7 @@ func newGeneration(p *plugin, v catalog.Version) *generation {
 	g.log = p.host.options.Logger.With("plugin", p.name, "version", v.Version)
 	g.stderr = &stderrLog{log: g.log, redactor: g.redactor}
 	if v.Problem != nil {
-		g.fail(v.Problem)
+		g.fail(v.Problem, false)
 	}
 	return g
 }
@@ -141,11 +142,11 @@ func (g *generation) describes() (channels, capabilities []string) {
 	return slices.Clone(g.about.channels), g.about.names()
 }
 
-// fail ends the generation for good.
-func (g *generation) fail(err error) {
+// fail ends the generation for good. Innocent: that is not the version's own fault.
+func (g *generation) fail(err error, innocent bool) {
 	g.mu.Lock()
 	g.state = core.GenerationFailed
-	g.problem = g.redactor.redact(err.Error())
+	g.problem, g.innocent = g.redactor.redact(err.Error()), innocent
 	g.mu.Unlock()
 	g.log.Error("plugin failed", "error", g.redactor.redact(err.Error()))
 	g.host.notify()
@@ -270,10 +271,10 @@ func (g *generation) standing() core.VersionStanding {
 	figures.Memory = residentMemory(pid) // reads a file, for which no call shall wait
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := core.VersionStanding{State: g.state, Gap: g.gap, Figures: figures, Problem: g.exam.problem, Waiting: g.exam.waiting}
+	s := core.VersionStanding{State: g.state, Gap: g.gap, Figures: figures, Problem: g.exam.problem, Innocent: g.exam.innocent, Waiting: g.exam.waiting}
 	switch {
 	case g.state == core.GenerationFailed:
-		s.Problem = g.problem
+		s.Problem, s.Innocent = g.problem, g.innocent
 	case !g.servesLocked():
 		s.Waiting = "it is " + string(g.state)
 	case s.Problem == "" && s.Waiting == "":

@@ -9,21 +9,25 @@ import (
 
 // handOver gives the sessions of an exclusive plugin from one generation to another: what is new waits, what is
 // in flight finishes, the old one lets go of its connectors, the new one takes them. If it cannot, the old one
-// takes them back. It runs alone for its plugin; what is arranged meanwhile is put in force at its end.
+// takes them back. It runs alone for its plugin; what is arranged meanwhile is put in force at its end. Each of the
+// steps has time of its own: one that took too long must not keep the session from going back.
 func (p *plugin) handOver(from, to *generation) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.host.options.Timing.Drain+2*p.host.options.Timing.Call)
-	defer cancel()
 	p.hold()
 	began := time.Now()
-	err := from.park(ctx)
+	err := from.park()
+	innocent := err != nil
 	if err == nil {
-		err = to.unpark(ctx)
+		if err = to.unpark(); err != nil {
+			to.letGo()
+		}
 	}
 	if err != nil {
-		to.refuseHandOver(ctx, fmt.Errorf("take over the session: %w", err))
-		from.takeBack(ctx)
+		// A provider that does not take the old one either does not speak against the new one.
+		innocent = !from.takeBack() || innocent
+		to.refuseHandOver(fmt.Errorf("take over the session: %w", err), innocent)
+	} else {
+		to.noteGap(time.Since(began))
 	}
-	to.noteGap(time.Since(began))
 	p.host.mu.Lock()
 	defer p.host.mu.Unlock()
 	p.handing = false
@@ -43,14 +47,21 @@ func (g *generation) noteGap(gap time.Duration) {
 	g.log.Info("session handed over", "gap", gap)
 }
 
-// takeBack gives the generation back the connectors that it let go of.
-func (g *generation) takeBack(ctx context.Context) {
+// takeBack gives the generation back the connectors that it let go of, and says whether it has them.
+func (g *generation) takeBack() bool {
 	if g == nil {
-		return
+		return true
 	}
-	if err := g.unpark(ctx); err != nil {
-		g.log.ErrorContext(ctx, "plugin did not get its session back, it is tried again", "error", err)
+	if err := g.unpark(); err != nil {
+		g.log.Error("plugin did not get its session back, it is tried again", "error", err)
+		return false
 	}
+	return true
+}
+
+// letGo takes away what the generation took of a session that it could not take whole.
+func (g *generation) letGo() {
+	_ = g.setParked(true) // a process that has ended holds nothing
 }
 
 // isParked says whether the generation has no connectors until it is the active one.
@@ -78,21 +89,19 @@ func (p *plugin) keepLocked(from, to *generation) {
 }
 
 // park waits for calls in flight and has the process let go of its connectors.
-func (g *generation) park(ctx context.Context) error {
+func (g *generation) park() error {
 	if g == nil || !g.running() {
 		return nil
 	}
-	select {
-	case <-g.silence():
-	case <-ctx.Done():
+	if !within(g.silence(), g.host.options.Timing.Drain) {
 		return errCutOff
 	}
-	return g.setParked(ctx, true)
+	return g.setParked(true)
 }
 
 // unpark has the process take its connectors, and says which it did not take.
-func (g *generation) unpark(ctx context.Context) error {
-	if err := g.setParked(ctx, false); err != nil {
+func (g *generation) unpark() error {
+	if err := g.setParked(false); err != nil {
 		return err
 	}
 	for _, c := range g.desired() {
@@ -110,7 +119,8 @@ func (g *generation) unpark(ctx context.Context) error {
 	return nil
 }
 
-func (g *generation) setParked(ctx context.Context, parked bool) error {
+// setParked gives the process its connectors, or takes them away. What it does not take now is offered again later.
+func (g *generation) setParked(parked bool) error {
 	g.mu.Lock()
 	g.parked = parked
 	p := g.process
@@ -118,15 +128,26 @@ func (g *generation) setParked(ctx context.Context, parked bool) error {
 	if p == nil {
 		return errors.New("its process has ended")
 	}
-	g.reconcile(ctx, p)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*g.host.options.Timing.Call)
+	defer cancel()
+	if !g.reconcile(ctx, p) {
+		g.tryAgain()
+	}
 	return nil
 }
 
-// refuseHandOver notes why the generation will not carry messages, and takes away what it took.
-func (g *generation) refuseHandOver(ctx context.Context, err error) {
-	g.log.ErrorContext(ctx, "plugin cannot take over the session", "error", err)
+// tryAgain wakes what offers connectors again that were not taken.
+func (g *generation) tryAgain() {
+	select {
+	case g.retry <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// refuseHandOver notes why the generation will not carry messages.
+func (g *generation) refuseHandOver(err error, innocent bool) {
+	g.log.Error("plugin cannot take over the session", "error", err)
 	g.mu.Lock()
-	g.exam.problem = g.redactor.redact(err.Error())
-	g.mu.Unlock()
-	_ = g.setParked(ctx, true) // a process that has ended holds nothing
+	defer g.mu.Unlock()
+	g.exam.problem, g.exam.innocent = g.redactor.redact(err.Error()), innocent
 }

@@ -208,7 +208,7 @@ func (h *Host) Installed() []core.PluginVersion {
 	for _, name := range slices.Sorted(maps.Keys(plugins)) {
 		for _, v := range plugins[name].versions {
 			if v.Problem == nil {
-				all = append(all, core.PluginVersion{Plugin: name, Version: v.Version, SHA256: v.SHA256})
+				all = append(all, core.PluginVersion{Plugin: name, Version: v.Version, SHA256: v.SHA256, InstalledAt: v.InstalledAt})
 			}
 		}
 	}
@@ -324,10 +324,7 @@ func (h *Host) Configure(ctx context.Context, configs []ConnectorConfig) {
 		}
 		work.Go(func() {
 			if !g.reconcile(ctx, p) {
-				select {
-				case g.retry <- struct{}{}:
-				default:
-				}
+				g.tryAgain()
 			}
 		})
 	}

@@ -12,6 +12,7 @@ type meter struct {
 	mu      sync.Mutex
 	figures core.VersionFigures
 	open    map[*call]time.Time // calls that have attempts without a result, by their start
+	latest  time.Time           // when the plugin last gave a result
 }
 
 // begin notes a call.
@@ -29,6 +30,13 @@ func (m *meter) end(c *call) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.open, c)
+}
+
+// progress notes that the plugin gave results.
+func (m *meter) progress() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.latest = time.Now()
 }
 
 // observe counts results that took so long by the gateway's own clock: a plugin's word is no measure of itself.
@@ -50,6 +58,9 @@ func (m *meter) observe(results []core.Result, took time.Duration) {
 			f.Refused++
 		default:
 			f.Failed++
+			if r.Error != nil && r.Error.Fault == core.FaultProvider {
+				f.Provider++
+			}
 		}
 	}
 }
@@ -72,7 +83,7 @@ func (m *meter) crash() {
 // of a version never goes back.
 func (g *generation) follow(earlier *generation) {
 	figures := earlier.meter.read()
-	figures.Stalled = 0
+	figures.Stalled, figures.Stuck = 0, 0
 	g.meter.mu.Lock()
 	g.meter.figures = figures
 	g.meter.mu.Unlock()
@@ -82,13 +93,23 @@ func (g *generation) follow(earlier *generation) {
 	g.violations.malformed.Store(earlier.violations.malformed.Load())
 }
 
-// read returns the figures, with how long the oldest attempt has been without a result.
+// read returns the figures, with for how long calls have been open and nothing has come to its end, and how many of
+// them have been open for half of that.
 func (m *meter) read() core.VersionFigures {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.figures.Since(core.VersionFigures{}) // a copy
+	now := time.Now()
 	for _, started := range m.open {
-		f.Stalled = max(f.Stalled, time.Since(started))
+		f.Stalled = max(f.Stalled, now.Sub(started))
+	}
+	if !m.latest.IsZero() {
+		f.Stalled = min(f.Stalled, now.Sub(m.latest))
+	}
+	for _, started := range m.open {
+		if now.Sub(started) >= f.Stalled/2 {
+			f.Stuck++
+		}
 	}
 	return f
 }

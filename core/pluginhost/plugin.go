@@ -205,7 +205,7 @@ func (h *Host) Standing(name, version string) core.VersionStanding {
 		return core.VersionStanding{State: core.GenerationStaged, Waiting: "plugin " + name + " is not installed"}
 	}
 	if g, ok := p.generations[version]; ok {
-		return g.standing()
+		return p.standingLocked(g)
 	}
 	v, ok := p.installedLocked(version)
 	switch {
@@ -215,6 +215,16 @@ func (h *Host) Standing(name, version string) core.VersionStanding {
 		return core.VersionStanding{State: core.GenerationFailed, Problem: v.Problem.Error()}
 	}
 	return core.VersionStanding{State: core.GenerationStaged, Waiting: "it was not started"}
+}
+
+// standingLocked tells how a generation is within its plugin. The active one is ready once messages take its way.
+func (p *plugin) standingLocked(g *generation) core.VersionStanding {
+	s := g.standing()
+	s.Exclusive = p.exclusiveLocked()
+	if s.Ready && g.version == p.arranged.Active && p.route.Load().active != g {
+		s.Ready, s.Waiting = false, "it is taking over from the version before it"
+	}
+	return s
 }
 
 // statusLocked tells people how the plugin is.

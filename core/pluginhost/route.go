@@ -1,6 +1,10 @@
 package pluginhost
 
-import "github.com/pigeonry/pigeonry/core"
+import (
+	"math"
+
+	"github.com/pigeonry/pigeonry/core"
+)
 
 // route says how the messages of a plugin are shared out among its generations. It never changes:
 // another way is another route.
@@ -22,7 +26,7 @@ const wholeShare = 100 * 100
 // newRoute makes the route of an arrangement.
 func newRoute(a core.Arrangement, active, beside *generation) *route {
 	r := &route{
-		active: active, beside: beside, by: a.By, shadow: a.Shadow, share: uint64(max(0, min(100, a.Share)) * 100),
+		active: active, beside: beside, by: a.By, shadow: a.Shadow, share: uint64(math.Round(max(0, min(100, a.Share)) * 100)),
 		replaced: make(chan struct{}),
 	}
 	if len(a.Accounts) > 0 {
@@ -54,10 +58,14 @@ func (r *route) split(batch []core.Delivery) (active, beside []core.Delivery) {
 
 // besides says whether a message is beside's. As long as the route stays the answer does, so that an
 // attempt's repeat goes where its predecessor went; and what was beside's remains so while the share grows.
+// Accounts that were named and see one version only are beside's whatever the share: of so few none may be in it.
 func (r *route) besides(m *core.Message) bool {
 	if r.only != nil {
 		if _, ok := r.only[m.Account]; !ok {
 			return false
+		}
+		if r.by == core.ByAccount {
+			return true
 		}
 	}
 	key := uint64(m.ID)

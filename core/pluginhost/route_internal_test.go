@@ -68,6 +68,29 @@ func TestRouteForNamedAccounts(t *testing.T) {
 	}
 }
 
+// Accounts that see one version only, and were named, have the new one at the first step.
+func TestRouteForNamedAccountsWhole(t *testing.T) {
+	named := []core.AccountID{7, 8, 9}
+	r := newRoute(core.Arrangement{Share: 0.01, By: core.ByAccount, Accounts: named}, &generation{}, &generation{})
+	for _, account := range named {
+		if active, beside := r.split(messages(20, account)); len(active) != 0 || len(beside) != 20 {
+			t.Errorf("account %d: %d and %d", account, len(active), len(beside))
+		}
+	}
+	if _, beside := r.split(messages(20, 10)); len(beside) != 0 {
+		t.Errorf("an account that was not named has %d of 20 beside", len(beside))
+	}
+}
+
+// Every share that a plan may have is as it stands there.
+func TestRouteKeepsSmallShares(t *testing.T) {
+	for share, want := range map[float64]uint64{0.01: 1, 0.07: 7, 0.29: 29, 1.13: 113, 99.99: 9999, 100: wholeShare} {
+		if r := newRoute(core.Arrangement{Share: share}, nil, nil); r.share != want {
+			t.Errorf("%v %% is %d, want %d", share, r.share, want)
+		}
+	}
+}
+
 func TestRouteGivesAShadowNothing(t *testing.T) {
 	for name, r := range map[string]*route{
 		"shadow": newRoute(core.Arrangement{Share: 100, Shadow: true}, &generation{}, &generation{}),

@@ -170,7 +170,7 @@ func TestACrashOfANewVersionEndsIt(t *testing.T) {
 		t.Errorf("what it had: %s", describeResult(got))
 	}
 	h.await("it has failed", func() bool { return h.Standing("good", "2.0.0").State == core.GenerationFailed })
-	if s := h.Standing("good", "2.0.0"); s.Figures.Crashes != 1 || s.Figures.Uncertain != 1 || s.Problem == "" {
+	if s := h.Standing("good", "2.0.0"); s.Figures.Crashes != 1 || s.Figures.Uncertain != 1 || s.Problem == "" || s.Innocent {
 		t.Errorf("standing: %+v", s)
 	}
 	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
@@ -413,12 +413,66 @@ func TestHandOverThatFailsGoesBack(t *testing.T) {
 	h.Arrange("good", core.Arrangement{Active: "2.0.0", Beside: "1.0.0"})
 	h.await("the hand-over has failed", func() bool { return h.Standing("good", "2.0.0").Problem != "" })
 	wantText(t, "problem", h.Standing("good", "2.0.0").Problem, "take over the session", "refuses a second session")
+	if s := h.Standing("good", "2.0.0"); s.Innocent || s.Ready || !s.Exclusive {
+		t.Errorf("standing of the new one: %+v", s)
+	}
 	h.await("the old one carries on", func() bool { return h.Ready("test/good") })
 	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
 		t.Errorf("after the failure: %s", describeResult(got))
 	}
 	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
 	h.await("the new one has ended", func() bool { return h.generation("good", "2.0.0").State == core.GenerationStopped })
+}
+
+// A provider that does not let the old version in again at once does later; and it does not speak against the new one.
+func TestSessionThatIsRefusedOnceComesBack(t *testing.T) {
+	h, session := exclusive(t, "thief")
+	h.Arrange("good", core.Arrangement{Active: "2.0.0", Beside: "1.0.0"})
+	h.await("the hand-over has failed", func() bool { return h.Standing("good", "2.0.0").Problem != "" })
+	if h.Ready("test/good") || !h.Standing("good", "2.0.0").Innocent {
+		t.Errorf("ready %v, standing %+v", h.Ready("test/good"), h.Standing("good", "2.0.0"))
+	}
+	if err := os.Remove(session); err != nil { // the provider has noticed that nobody is logged in
+		t.Fatal(err)
+	}
+	h.await("the old one has its session again", func() bool { return h.Ready("test/good") })
+	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
+		t.Errorf("after that: %s", describeResult(got))
+	}
+}
+
+// The new version is not ready as long as the old one has the session.
+func TestActiveVersionIsReadyOnceItCarries(t *testing.T) {
+	h, _ := exclusive(t, "exclusive")
+	ctx, finish := context.WithCancel(t.Context())
+	defer finish()
+	var work sync.WaitGroup
+	work.Go(func() { h.Deliver(ctx, "test/good", batch("hold"), func([]core.Result) {}) })
+	h.await("the old one is busy", func() bool { return h.generation("good", "1.0.0").InFlight == 1 })
+	h.Arrange("good", core.Arrangement{Active: "2.0.0", Beside: "1.0.0"})
+	if s := h.Standing("good", "2.0.0"); s.Ready || !strings.Contains(s.Waiting, "taking over") {
+		t.Errorf("standing while the old one has it: %+v", s)
+	}
+	finish()
+	work.Wait()
+	h.awaitReady("2.0.0")
+	if h.Standing("good", "2.0.0").Gap == 0 || !h.Ready("test/good") {
+		t.Errorf("standing: %+v", h.Standing("good", "2.0.0"))
+	}
+}
+
+// A new version that somebody ends did no wrong.
+func TestAKillOfANewVersionBlamesNobody(t *testing.T) {
+	h := beside(t, "new", core.Arrangement{Share: 100})
+	h.awaitReady("2.0.0")
+	kill(t, h.generation("good", "2.0.0").PID)
+	h.await("it has failed", func() bool { return h.Standing("good", "2.0.0").State == core.GenerationFailed })
+	if s := h.Standing("good", "2.0.0"); !s.Innocent || s.Figures.Crashes != 0 || s.Problem == "" {
+		t.Errorf("standing: %+v", s)
+	}
+	h.await("the old one carries on", func() bool {
+		return h.deliver("good", batch("accept"))[1].Outcome == core.OutcomeAccepted
+	})
 }
 
 // A plugin that waits for a session that is handed over and does not come says so, and is not sent.

@@ -27,7 +27,9 @@ type Version struct {
 	Channels  []string // from the manifest; empty: unknown
 	Plaintext bool     // from the manifest: the plugin cannot do mutual TLS
 	Signed    bool     // a trusted key has signed the manifest
-	Problem   *Fault   // why the version cannot be used; nil: nothing known
+	// InstalledAt is when its folder got its place or its content last changed, by the clock of the file system.
+	InstalledAt time.Time
+	Problem     *Fault // why the version cannot be used; nil: nothing known
 }
 
 // Options is what a Catalog needs.
@@ -215,6 +217,9 @@ func (c *Catalog) inspect(folder, plugin, version string, before map[string]meas
 	if !ValidVersion(version) {
 		v.Problem = invalidVersion(version)
 		return v
+	}
+	if info, err := os.Stat(folder); err == nil { // else the next look says what is wrong
+		v.InstalledAt = changeTime(info)
 	}
 	m, text, found, fault := manifestIn(folder)
 	switch {
