@@ -15,6 +15,8 @@ type PluginVersion struct {
 	// Quarantine says why the version is not rolled out by itself; "": it may be.
 	Quarantine string
 	RemovedAt  time.Time // zero: it is installed
+	// InstalledAt is when the gateway that names it got its files; zero: nobody knows. It is not kept.
+	InstalledAt time.Time
 }
 
 // RolloutStrategy says how a new version takes over.
@@ -95,8 +97,8 @@ type Rollout struct {
 	Since  time.Time // when the state, or the step, began
 	Paused bool      // the step does not end by itself; gates are still judged
 	Reason string    // why it ended, or was paused
-	// Baseline is what the old version did in the last window before the new one had everything: what the new one
-	// is compared with while it bakes. Nil before that.
+	// Baseline is what the old version did in the last window in which it had enough results: what the new one is
+	// compared with while it bakes. Nil: there was none yet.
 	Baseline *VersionFigures
 	Actor    string // who began it: an account's key, or "policy"
 	// Revision grows with every change: a change is made to the revision that it was decided on, or not at all.
@@ -144,14 +146,16 @@ type VersionFigures struct {
 	Refused    int `json:"refused"`   // rejected for the message's own fault: says nothing of the version
 	Throttled  int `json:"throttled"` // the provider asked to slow down: neither does this
 	Failed     int `json:"failed"`    // rejected or retryable for any other reason
+	Provider   int `json:"provider"`  // of those, the ones that the version blames on the provider
 	Uncertain  int `json:"uncertain"`
 	Disagreed  int `json:"disagreed"`  // refused like this, and then accepted by the other version
 	Violations int `json:"violations"` // breaches of the contract
 	Crashes    int `json:"crashes"`
 	// Memory is what the processes hold resident, in bytes; of several gateways the most.
 	Memory int64 `json:"memory"`
-	// Stalled is how long the oldest attempt without a result has been in flight; of several gateways the longest.
+	// Stalled is for how long attempts have been in flight and none has come to its end; of several gateways the longest.
 	Stalled time.Duration `json:"stalled"`
+	Stuck   int           `json:"stuck"` // calls in flight now
 	Latency Histogram     `json:"latency"`
 }
 
@@ -162,9 +166,10 @@ func (f *VersionFigures) Samples() int { return f.Accepted + f.Failed + f.Uncert
 func (f *VersionFigures) Add(g VersionFigures) {
 	f.count(g, 1)
 	f.Memory, f.Stalled = max(f.Memory, g.Memory), max(f.Stalled, g.Stalled)
+	f.Stuck += g.Stuck
 }
 
-// Since returns what was counted after an earlier moment; memory and stall are those of now.
+// Since returns what was counted after an earlier moment; memory, stall and calls in flight are those of now.
 func (f VersionFigures) Since(earlier VersionFigures) VersionFigures {
 	f.Latency.Counts = slices.Clone(f.Latency.Counts)
 	f.count(earlier, -1)
@@ -176,6 +181,7 @@ func (f *VersionFigures) count(g VersionFigures, sign int) {
 	f.Refused += sign * g.Refused
 	f.Throttled += sign * g.Throttled
 	f.Failed += sign * g.Failed
+	f.Provider += sign * g.Provider
 	f.Uncertain += sign * g.Uncertain
 	f.Disagreed += sign * g.Disagreed
 	f.Violations += sign * g.Violations
@@ -250,10 +256,15 @@ type VersionStanding struct {
 	State GenerationState
 	// Ready: it runs, took the configuration of every connector that it should have, and each that can be checked
 	// reached its provider.
+	// If it is the active one, it also carries messages by now.
 	Ready   bool
 	Waiting string // why it is not ready yet
 	Problem string // why it never will be
-	// Gap is how long nobody held the session that only one may hold, when it was handed over to this version.
+	// Innocent: the problem is not the version's own fault.
+	Innocent bool
+	// Exclusive: the plugin holds a session that only one process may hold, so that two versions cannot share messages.
+	Exclusive bool
+	// Gap is how long nobody held that session when it was last handed over to this version.
 	Gap     time.Duration
 	Figures VersionFigures // since this gateway first started it
 }
@@ -264,10 +275,13 @@ type RolloutReport struct {
 	Rollout int64 // 0: the gateway runs, and takes part in none
 	At      time.Time
 	// Revision is that of the rollout which the gateway has put in force.
-	Revision int64
-	Ready    bool   // the new version runs here and took every connector
-	Waiting  string // why it is not ready yet
-	Problem  string // why it never will be
-	// Old and New are what both versions did here since the revision was put in force.
+	Revision  int64
+	Ready     bool          // the new version runs here, took every connector and carries what the revision gives it
+	Waiting   string        // why it is not ready yet
+	Problem   string        // why it never will be
+	Innocent  bool          // the problem is not the version's own fault
+	Exclusive bool          // only one process may hold the plugin's session
+	Gap       time.Duration // for how long nobody held it when it was handed over to the new version
+	// Old and New are what both versions did here in the present window, which begins with the revision or later.
 	Old, New VersionFigures
 }
