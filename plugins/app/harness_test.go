@@ -353,4 +353,18 @@ func said(err error) string {
 }
 
 // subscription is that of a browser at the double.
-func (d *doubles) subscription(name string) string { return webpushdouble.Subscription(d.server.URL, name) }
+func (d *doubles) subscription(name string) string {
+	return webpushdouble.Subscription(d.server.URL, name)
+}
+
+// rsaKey is a private key that is not one of APNs.
+func rsaKey(t *testing.T) string {
+	t.Helper()
+	var account struct {
+		Key string `json:"private_key"`
+	}
+	if err := json.Unmarshal([]byte(fcmdouble.ServiceAccount), &account); err != nil {
+		t.Fatal(err)
+	}
+	return account.Key
+}

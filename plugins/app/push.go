@@ -42,26 +42,26 @@ const (
 
 // push is a message as every provider of this channel understands it.
 type push struct {
-	to            string
-	key           string // the same for every attempt of the message
-	attempt       string
-	title, body   string
-	subtitle      string
-	image, link   string
-	sound         string
-	badge         *int
-	category      string
-	channel       string // notification channel of Android
-	thread, tag   string
-	collapse      string
-	apnsType      string
-	apnsTopic     string
-	silent        bool // no notification: data alone
-	high          bool
-	expires       time.Time
-	ttl           time.Duration // full seconds until expires
-	data          map[string]string
-	extra         object // goes over what a provider writes
+	to          string
+	key         string // the same for every attempt of the message
+	attempt     string
+	title, body string
+	subtitle    string
+	image, link string
+	sound       string
+	badge       *int
+	category    string
+	channel     string // notification channel of Android
+	thread, tag string
+	collapse    string
+	apnsType    string
+	apnsTopic   string
+	silent      bool // no notification: data alone
+	high        bool
+	expires     time.Time
+	ttl         time.Duration // full seconds until expires
+	data        map[string]string
+	extra       object // goes over what a provider writes
 }
 
 // object is a JSON object that is being written.
