@@ -1,10 +1,12 @@
 package pluginhost
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -60,26 +62,48 @@ func awaitExit(pid int) {
 // identify returns what tells a process from a later one with the same number: the boot and the time
 // of its start (proc_pid_stat(5), field 22). It returns "" if there is no such process.
 func identify(pid int) string {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return ""
-	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
+	fields := processStat(pid)
+	if err != nil || fields == nil {
 		return ""
 	}
-	// Field 2 is the name in parentheses and may hold anything; what follows the last one is safe.
-	_, rest, _ := cutLast(string(stat), ")")
-	fields := strings.Fields(rest) // from field 3
-	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
-		return ""
-	}
-	return strings.TrimSpace(string(boot)) + "/" + fields[19]
+	return strings.TrimSpace(string(boot)) + "/" + fields[22-3]
 }
 
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+// processStat returns what proc_pid_stat(5) has from field 3 on, nil for a process that is not there any more.
+func processStat(pid int) []string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
 	}
-	return s, "", false
+	// Field 2 is the name in parentheses and may hold anything; what follows the last one is safe.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" || fields[0] == "X" {
+		return nil
+	}
+	return fields
+}
+
+// groupHolds says whether there is a process in the group that has the mark in its environment. The number of a group
+// may be another one's by now, the mark is nobody else's.
+func groupHolds(group int, mark string) bool {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		fields := processStat(pid)
+		if fields == nil || fields[5-3] != strconv.Itoa(group) {
+			continue
+		}
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err == nil && bytes.Contains(environment, []byte(mark)) {
+			return true
+		}
+	}
+	return false
 }

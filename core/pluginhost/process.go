@@ -81,6 +81,7 @@ func (l launch) start(ctx context.Context) (*process, error) {
 		place.remove()
 		return nil, err
 	}
+	place.record.Cgroup = p.bounds.group.at()
 	config, err := p.config(l)
 	if err != nil {
 		place.remove()

@@ -44,7 +44,8 @@ type record struct {
 	Plugin  string `json:"plugin"`
 	Process owner  `json:"process"`
 	Gateway owner  `json:"gateway"`
-	Folder  string `json:"folder"` // of its socket
+	Folder  string `json:"folder"`           // of its socket
+	Cgroup  string `json:"cgroup,omitempty"` // its control group; empty: none
 }
 
 // openRuntimeDir makes the folder and sees to it that nobody else may enter. Shared: plugins run as another user, so
@@ -154,14 +155,15 @@ func (d *runtimeDir) sweepOne(file string, log *slog.Logger) error {
 	if r.Gateway.alive() {
 		return nil
 	}
-	if r.Process.alive() {
+	if r.left() {
 		log.Warn("plugin process left behind by an earlier gateway: ended", "plugin", r.Plugin, "pid", r.Process.PID)
 		_ = syscall.Kill(-r.Process.PID, syscall.SIGKILL) // it ended meanwhile: ESRCH
-		if err := awaitEnd(r.Process); err != nil {
-			return fmt.Errorf("end the leftover process %d of plugin %s: %w; end it by hand", r.Process.PID, r.Plugin, err)
+		if !awaitThat(func() bool { return !r.left() }) {
+			return fmt.Errorf("end the leftover process %d of plugin %s: still there %s after SIGKILL; end it by hand", r.Process.PID, r.Plugin, leftoverWait)
 		}
 	}
-	if strings.HasPrefix(filepath.Base(r.Folder), folderPrefix) {
+	endCgroup(r.Cgroup)
+	if r.ours() {
 		_ = os.RemoveAll(r.Folder)
 	}
 	return removeRecord(file)
@@ -175,18 +177,27 @@ func removeRecord(file string) error {
 	return nil
 }
 
-// awaitEnd polls, because only a parent can await a process.
-func awaitEnd(o owner) error {
+// left says whether the process is still there, or has ended and left descendants in its group. The kernel ends a
+// plugin with its gateway, and not what the plugin has started.
+func (r record) left() bool {
+	return r.Process.PID > 1 && (r.Process.alive() || r.ours() && groupHolds(r.Process.PID, r.Folder+"/"))
+}
+
+// ours says whether the folder is one that reserve makes.
+func (r record) ours() bool { return strings.HasPrefix(filepath.Base(r.Folder), folderPrefix) }
+
+// awaitThat polls until something holds, because only a parent can await a process. It gives up after leftoverWait.
+func awaitThat(holds func() bool) bool {
 	deadline := time.NewTimer(leftoverWait)
 	defer deadline.Stop()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
-	for o.alive() {
+	for !holds() {
 		select {
 		case <-deadline.C:
-			return fmt.Errorf("still there %s after SIGKILL", leftoverWait)
+			return false
 		case <-poll.C:
 		}
 	}
-	return nil
+	return true
 }

@@ -12,7 +12,11 @@ func newCgroup(Sandbox) *cgroup { return nil }
 
 func (*cgroup) enter(*syscall.SysProcAttr) {}
 
+func (*cgroup) at() string { return "" }
+
 func (*cgroup) remove() {}
+
+func endCgroup(string) {}
 
 // residentMemory is not known here.
 func residentMemory(int) int64 { return 0 }

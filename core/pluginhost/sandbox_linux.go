@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,6 +33,11 @@ func (c *confinement) limit(pid int) error {
 	return errors.Join(errs...)
 }
 
+const (
+	cgroupRoot   = "/sys/fs/cgroup"
+	cgroupPrefix = "pigeonry-plugin-"
+)
+
 // cgroup is a control group (cgroups(7), version 2) of one process and its descendants.
 type cgroup struct {
 	path   string
@@ -52,7 +58,7 @@ func newCgroup(s Sandbox) *cgroup {
 	if len(settings) == 0 || parent == "" {
 		return nil
 	}
-	path, err := os.MkdirTemp(parent, "pigeonry-plugin-")
+	path, err := os.MkdirTemp(parent, cgroupPrefix)
 	if err != nil {
 		return nil
 	}
@@ -82,8 +88,7 @@ func setCgroup(path, value string) error {
 
 // cgroupParent is the group that holds the gateway's own: "" where there are none of version 2.
 func cgroupParent() string {
-	const root = "/sys/fs/cgroup"
-	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err != nil {
+	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err != nil {
 		return "" // groups of version 1, or none
 	}
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -94,7 +99,7 @@ func cgroupParent() string {
 	if !ok {
 		return ""
 	}
-	return filepath.Join(root, filepath.Dir(own))
+	return filepath.Join(cgroupRoot, filepath.Dir(own))
 }
 
 // enter has the process begin in the group.
@@ -112,7 +117,28 @@ func (g *cgroup) remove() {
 	if g.folder != nil {
 		_ = g.folder.Close() // only read
 	}
-	_ = os.Remove(g.path) // one that is still busy stays empty behind
+	endCgroup(g.path)
+}
+
+// at is where the group is, "" if there is none.
+func (g *cgroup) at() string {
+	if g == nil {
+		return ""
+	}
+	return g.path
+}
+
+// endCgroup ends what is left in a group, also what has left its process group, and removes it. A path that newCgroup
+// did not make is left alone.
+func endCgroup(path string) {
+	if !strings.HasPrefix(filepath.Clean(path), cgroupRoot+"/") || !strings.HasPrefix(filepath.Base(path), cgroupPrefix) {
+		return
+	}
+	_ = setCgroup(filepath.Join(path, "cgroup.kill"), "1") // Linux has it since 5.14
+	awaitThat(func() bool {                                // one that stays busy stays behind
+		err := os.Remove(path)
+		return err == nil || errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // residentMemory is how many bytes a process holds in memory (proc_pid_statm(5)), 0 if there is none.

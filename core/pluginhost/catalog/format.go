@@ -129,7 +129,10 @@ func elfFile(r io.ReaderAt, size int64) *Fault {
 	case f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN:
 		return wrongFormat("an ELF file that is no program ("+f.Type.String()+")", nil)
 	}
-	return segments(f, size)
+	if fault := segments(f, size); fault != nil {
+		return fault
+	}
+	return sections(f, size)
 }
 
 // elfMachine is the GOARCH of an ELF file, or its ELF name if Go has none.
@@ -148,7 +151,7 @@ func segments(f *elf.File, size int64) *Fault {
 		end := p.Off + p.Filesz
 		switch {
 		case p.Type == elf.PT_LOAD && (end < p.Off || end > uint64(size)):
-			return wrongFormat(fmt.Sprintf("an incomplete ELF file: %d of at least %d bytes", size, end), nil)
+			return incomplete(size, end)
 		case p.Type == elf.PT_INTERP:
 			loader, err := io.ReadAll(io.LimitReader(p.Open(), 4096))
 			if path := string(bytes.TrimRight(loader, "\x00")); err != nil || !executable(path) {
@@ -157,6 +160,21 @@ func segments(f *elf.File, size int64) *Fault {
 		}
 	}
 	return nil
+}
+
+// sections checks that what is not loaded is there too, such as symbols at the end of the file: without them the program
+// would run, and somebody is still copying it.
+func sections(f *elf.File, size int64) *Fault {
+	for _, s := range f.Sections {
+		if end := s.Offset + s.FileSize; s.Type != elf.SHT_NOBITS && (end < s.Offset || end > uint64(size)) {
+			return incomplete(size, end)
+		}
+	}
+	return nil
+}
+
+func incomplete(size int64, end uint64) *Fault {
+	return wrongFormat(fmt.Sprintf("an incomplete ELF file: %d of at least %d bytes", size, end), nil)
 }
 
 func isMachO(head []byte) bool {

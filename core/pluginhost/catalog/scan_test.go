@@ -145,6 +145,7 @@ func TestBadELFFiles(t *testing.T) {
 		{"object file", func(h *house) { h.put("1.0.0", elfFile(native, elf.ET_REL, 0), nil) }, wrongFormat("an ELF file that is no program (ET_REL)")},
 		{"half an ELF file", func(h *house) { h.put("1.0.0", elfFile(native, elf.ET_EXEC, 0)[:200], nil) }, wrongFormat("an incomplete ELF file: 200 of at least 300 bytes")},
 		{"a piece of an ELF file", func(h *house) { h.put("1.0.0", elfFile(native, elf.ET_EXEC, 0)[:70], nil) }, wrongFormat("a damaged or incomplete ELF file: ")},
+		{"an ELF file without its symbols", func(h *house) { h.put("1.0.0", elfFileWithSymbols()[:599], nil) }, wrongFormat("an incomplete ELF file: 599 of at least 600 bytes")},
 		{
 			"no loader", func(h *house) { h.put("1.0.0", elfFileWith(native, "/lib/ld-absent.so"), nil) },
 			`missing interpreter: expected "/lib/ld-absent.so", which the file names, found none on this machine; install it, or build the plugin with CGO_ENABLED=0`,
@@ -204,6 +205,7 @@ func TestGoodFormats(t *testing.T) {
 func TestGoodELFFiles(t *testing.T) {
 	needNative(t)
 	checkGood(t, "at a fixed address", elfFile(native, elf.ET_EXEC, 0))
+	checkGood(t, "with symbols", elfFileWithSymbols())
 	checkGood(t, "at any address", elfFile(native, elf.ET_DYN, elf.ELFOSABI_LINUX))
 	self, err := os.Executable()
 	if err != nil {
@@ -337,6 +339,23 @@ func elfFile(machine elf.Machine, kind elf.Type, abi elf.OSABI) string {
 func elfFileWith(machine elf.Machine, loader string) string {
 	image := elfImage(machine, elf.ET_DYN, 0, elf.Prog64{Type: uint32(elf.PT_INTERP), Off: 150, Filesz: uint64(len(loader) + 1)})
 	return image[:150] + loader + "\x00" + image[150+len(loader)+1:]
+}
+
+// elfFileWithSymbols makes an ELF file of 600 bytes, of which the last 50 are not loaded.
+func elfFileWithSymbols() string {
+	const table = 300
+	image := []byte(elfFile(native, elf.ET_EXEC, 0) + strings.Repeat("\x00", 300))
+	binary.LittleEndian.PutUint64(image[40:], table) // Header64.Shoff
+	binary.LittleEndian.PutUint16(image[60:], 3)     // Shnum
+	binary.LittleEndian.PutUint16(image[62:], 1)     // Shstrndx
+	for i, s := range []elf.Section64{
+		{}, {Type: uint32(elf.SHT_STRTAB), Off: 500, Size: 10}, {Type: uint32(elf.SHT_SYMTAB), Off: 550, Size: 50},
+	} {
+		if _, err := binary.Encode(image[table+64*i:], binary.LittleEndian, s); err != nil {
+			panic(err)
+		}
+	}
+	return string(image)
 }
 
 func elfImage(machine elf.Machine, kind elf.Type, abi elf.OSABI, segment elf.Prog64) string {
