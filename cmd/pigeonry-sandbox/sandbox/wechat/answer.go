@@ -71,10 +71,12 @@ var messages = map[int]string{
 	50002: "user limited", 50005: "user is unsubscribed", 61452: "invalid kf_account", 87014: "risky content",
 }
 
-// reply answers with JSON, always with status 200 as WeChat does.
+// reply answers with JSON, always with status 200 as WeChat does, and without a line feed at the end: there are clients that
+// stumble over one.
 func reply(rw http.ResponseWriter, body map[string]any) {
 	rw.Header().Set("Content-Type", "application/json; encoding=utf-8")
-	_ = json.NewEncoder(rw).Encode(body) //nolint:errchkjson // strings and numbers; the client may be gone
+	text, _ := json.Marshal(body) //nolint:errchkjson // strings and numbers
+	_, _ = rw.Write(text)         // the client may be gone
 }
 
 // fail answers with an error code. The rid is by what WeChat's support finds a request.
@@ -114,7 +116,7 @@ func readAll(r *http.Request) ([]byte, error) {
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// list answers which addresses WeChat has.
+// addresses answers which addresses WeChat has.
 func (p *Provider) addresses(rw http.ResponseWriter, _ *http.Request) {
 	reply(rw, map[string]any{"ip_list": []string{"127.0.0.1"}})
 }
