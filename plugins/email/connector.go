@@ -25,11 +25,14 @@ var (
 	_ sdk.Receiver = (*connector)(nil)
 )
 
-// open makes a connector ready. It does not connect yet: a server that is down must not keep the
+// open makes a connector ready that has its callbacks at a URL; empty: none is known. It does not connect yet: a server that is down must not keep the
 // gateway from starting.
-func open(c config) (*connector, error) {
+func open(c config, callbackURL string) (*connector, error) {
 	id, err := newIdentity(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := id.unsubscriber.at(callbackURL); err != nil {
 		return nil, err
 	}
 	return &connector{

@@ -28,8 +28,8 @@ func plugin() sdk.Plugin[config] {
 	return sdk.Plugin[config]{
 		Name:    name,
 		Version: version,
-		Open: func(_ context.Context, c config) (sdk.Sender, error) {
-			return open(c)
+		Open: func(ctx context.Context, c config) (sdk.Sender, error) {
+			return open(c, sdk.CallbackURL(ctx))
 		},
 		Validate:     validate,
 		Prototype:    (*connector)(nil),

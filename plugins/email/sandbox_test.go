@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +112,70 @@ func TestRepeatCarriesItsMark(t *testing.T) {
 	}
 	if sum := s.Summary().Channels[sandbox.ChannelEmail]; sum.Doubles != 1 || sum.Messages != 1 {
 		t.Errorf("summary is %+v, want one message and its double", sum)
+	}
+}
+
+// TestSandboxBounces takes mails to the sandbox and what comes back by the webhook, forgeries among it.
+func TestSandboxBounces(t *testing.T) {
+	const token = "token-of-the-webhook"
+	s, port := startSandbox(t)
+	c := connect(t, port, func(c *config) {
+		c.BounceAddress, c.BounceSecret, c.BounceToken, c.DSN = "bounce+{attempt}@example.com", "a secret of the test", token, dsnSuccess
+	})
+	receipts := make(chan sdk.DeliveryReceipt, 100)
+	hook := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		answer, events, err := c.HandleCallback(r.Context(), &sdk.CallbackRequest{Method: r.Method, Path: "/bounce", Header: r.Header, Body: raw})
+		if err != nil || answer.Status != http.StatusOK {
+			t.Errorf("answer is %+v, %v", answer, err)
+		}
+		for _, receipt := range events.Receipts {
+			receipts <- receipt
+		}
+		rw.WriteHeader(answer.Status)
+	}))
+	defer hook.Close()
+	settings, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+s.Addresses().HTTP+"/api/providers/email",
+		strings.NewReader(`{"bounce_url": "`+hook.URL+`", "bounce_token": "`+token+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(settings)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer answer.Body.Close()
+
+	now := 0
+	fault := sandbox.Fault{
+		Channel: sandbox.ChannelEmail, ReceiptDelayMS: &now, ReceiptDoubled: 1, ReceiptForged: 1, ReceiptDisordered: 1, ReceiptEarly: 1,
+	}
+	for attempt, undelivered := range map[string]sandbox.Share{"41.1": 0, "42.1": 1} {
+		fault.Undelivered = undelivered
+		if err := s.SetFault(fault); err != nil {
+			t.Fatal(err)
+		}
+		send(t, c, "ann@example.org", attempt)
+		want := map[string]bool{ // status and attempt; the forged one has none and fits no mail
+			attempt + " 4": true, attempt + " 1": undelivered == 0, attempt + " 2": undelivered == 1, " 2": true,
+		}
+		seen, keys := map[string]int{}, map[string]bool{}
+		for range 4 {
+			got := <-receipts
+			key := got.AttemptID + " " + strconv.Itoa(int(got.Status))
+			seen[key]++
+			keys[got.DedupeKey] = true
+			if !want[key] || (got.ProviderID == "msg_"+attempt+"@example.com") != (got.AttemptID != "") {
+				t.Errorf("receipt is %+v", got)
+			}
+		}
+		if len(seen) != 3 || len(keys) != 3 {
+			t.Errorf("receipts of %s are %v, with keys %v", attempt, seen, keys)
+		}
 	}
 }
 

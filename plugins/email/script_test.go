@@ -128,7 +128,7 @@ func connect(tb testing.TB, port int, edits ...func(*config)) *connector {
 	if err := validate(c); err != nil {
 		tb.Fatal(err)
 	}
-	opened, err := open(c)
+	opened, err := open(c, "")
 	if err != nil {
 		tb.Fatal(err)
 	}

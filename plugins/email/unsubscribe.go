@@ -20,7 +20,7 @@ import (
 
 // unsubscribeConfig makes the headers by which a mail program unsubscribes its user with one click (RFC 8058).
 type unsubscribeConfig struct {
-	URL    string     `cfg:"url,required" doc:"Where the click goes, over https. {token} names mail and recipient, and is signed; {message_id} and {recipient} may stand there, too. E.g. https://messages.example.com/callbacks/email/main/unsubscribe?token={token}"`
+	URL    string     `cfg:"url" doc:"Where the click goes, over https. {token} names mail and recipient, and is signed; {message_id} and {recipient} may stand there, too. Default: the connector's own callback URL below the gateway's public_url, e.g. https://messages.example.com/callbacks/email/main/unsubscribe?token={token}"`
 	Secret sdk.Secret `cfg:"secret,required,min=16" doc:"Signs the tokens. Keep it for as long as mails may lie in mailboxes."`
 	Mailto string     `cfg:"mailto" doc:"Address for programs that unsubscribe by mail instead."`
 	Always bool       `cfg:"always,default=true" doc:"Every mail has the headers but those with the attribute unsubscribe = \"false\". false: only those with unsubscribe = \"true\"."`
@@ -55,9 +55,10 @@ func newUnsubscriber(c *unsubscribeConfig) (*unsubscriber, error) {
 	}
 	out := &unsubscriber{template: c.URL, secret: []byte(c.Secret.Reveal()), always: c.Always}
 	var errs []error
-	const remedy = "write it as https://messages.example.com/callbacks/email/main/unsubscribe?token={token}"
-	if err := out.check(); err != nil {
-		errs = append(errs, sdk.FieldError("unsubscribe.url", err.Error(), remedy))
+	if c.URL != "" {
+		if err := out.check(); err != nil {
+			errs = append(errs, sdk.FieldError("unsubscribe.url", err.Error(), remedyUnsubscribe))
+		}
 	}
 	if c.Mailto != "" {
 		address, err := parseMailbox(strings.TrimPrefix(c.Mailto, "mailto:"))
@@ -67,6 +68,20 @@ func newUnsubscriber(c *unsubscribeConfig) (*unsubscriber, error) {
 		out.mailto = (&url.URL{Scheme: "mailto", Opaque: url.PathEscape(address), RawQuery: "subject=unsubscribe"}).String()
 	}
 	return out, errors.Join(errs...)
+}
+
+const remedyUnsubscribe = "write it as https://messages.example.com/callbacks/email/main/unsubscribe?token={token}"
+
+// at gives an unsubscriber without a URL the one below the connector's callback URL, as the gateway knows it.
+func (u *unsubscriber) at(callbackURL string) error {
+	if u == nil || u.template != "" {
+		return nil
+	}
+	u.template = callbackURL + pathUnsubscribe + "?token=" + placeToken
+	if err := u.check(); err != nil {
+		return sdk.FieldError("unsubscribe.url", "is missing, and the gateway has no public_url that begins with https://", remedyUnsubscribe)
+	}
+	return nil
 }
 
 // check tries the template.
@@ -81,7 +96,7 @@ func (u *unsubscriber) check() error {
 		return errors.New("makes no URL")
 	case parsed.Scheme != "https" || parsed.Host == "" || parsed.User != nil:
 		return errors.New("does not begin with https:// and a host, as RFC 8058 asks")
-	case strings.ContainsAny(u.template[:strings.Index(u.template, parsed.Host)+len(parsed.Host)], "{}"):
+	case !strings.Contains(u.template, parsed.Host) || strings.ContainsAny(u.template[:strings.Index(u.template, parsed.Host)+len(parsed.Host)], "{}"):
 		return errors.New("has a {…} before its path")
 	case parsed.Fragment != "":
 		return errors.New("has a fragment, which no server sees")

@@ -228,6 +228,26 @@ func TestUnsubscribeConfig(t *testing.T) {
 		}
 	}
 	c := valid()
+	withUnsubscribe("")(&c) // the gateway knows
+	if err := validate(c); err != nil {
+		t.Error(err)
+	}
+	for base, want := range map[string]bool{"https://m.example.com/callbacks/email/main": true, "http://127.0.0.1:8080/callbacks/email/main": false, "": false} {
+		opened, err := open(c, base)
+		if (err == nil) != want {
+			t.Errorf("at %q: %v", base, err)
+		}
+		if err != nil {
+			if wrong, ok := errors.AsType[*sdk.ConfigError](err); !ok || wrong.Path != "unsubscribe.url" {
+				t.Errorf("at %q: %v", base, err)
+			}
+			continue
+		}
+		if got := opened.identity.unsubscriber.link("1", "a@b.c"); !strings.HasPrefix(got, unsubscribeURL+"?token=") {
+			t.Errorf("link is %s", got)
+		}
+		_ = opened.Close()
+	}
 	withUnsubscribe(unsubscribeURL + "?token={token}")(&c)
 	c.Unsubscribe.Mailto = "nobody"
 	if wrong, ok := errors.AsType[*sdk.ConfigError](validate(c)); !ok || wrong.Path != "unsubscribe.mailto" {

@@ -44,7 +44,8 @@ type Fault struct {
 	AcceptThenDrop Share `json:"accept_then_drop"`
 	// Unanswered is the share that is delivered, but the connection is closed instead of an answer.
 	Unanswered Share `json:"unanswered"`
-	// Undelivered is the share of SMS whose receipt says that they could not be delivered.
+	// Undelivered is the share of messages that are taken and whose receipt says that they could not be delivered: of a mail,
+	// a bounce to the bounce_url of /api/providers/email.
 	Undelivered Share `json:"undelivered"`
 	// ReceiptDelayMS is waited before a receipt; nil keeps the sandbox's own delay.
 	ReceiptDelayMS *int `json:"receipt_delay_ms,omitempty"`
@@ -76,11 +77,6 @@ func (f *Fault) shares() []namedShare {
 type namedShare struct {
 	name  string
 	share *Share
-}
-
-// aboutReceipts says whether the field is about receipts, which only some channels have.
-func (s namedShare) aboutReceipts() bool {
-	return s.name == "undelivered" || strings.HasPrefix(s.name, "receipt_")
 }
 
 // Share is a probability from 0 to 1. In JSON, true stands for 1 and false for 0.
@@ -170,12 +166,6 @@ func (f Fault) Validate(names []string) []*FieldError {
 		if !(*s.share >= 0 && *s.share <= 1) {
 			refuse(s.name, "want 0 to 1, got %v", float64(*s.share))
 		}
-		if f.Channel == ChannelEmail && *s.share > 0 && s.aboutReceipts() {
-			refuse(s.name, "mail has no receipts; this fault is for %q", ChannelSMS)
-		}
-	}
-	if f.Channel == ChannelEmail && f.ReceiptDelayMS != nil {
-		refuse("receipt_delay_ms", "mail has no receipts; this fault is for %q", ChannelSMS)
 	}
 	return wrong
 }

@@ -60,8 +60,7 @@ func TestFaultsAreValidated(t *testing.T) {
 		{"latency as text", `{"channel":"sms","latency_ms":"1s"}`, "latency_ms", "want int"},
 		{"negative throttle", `{"channel":"sms","throttle":-1}`, "throttle", "messages a second"},
 		{"kind", `{"channel":"sms","error_kind":"odd"}`, "error_kind", "permanent"},
-		{"receipt of a mail", `{"channel":"email","receipt_delay_ms":5}`, "receipt_delay_ms", "no receipts"},
-		{"doubled receipt of a mail", `{"channel":"email","receipt_doubled":1}`, "receipt_doubled", "no receipts"},
+		{"bounces of mails", `{"channel":"email","undelivered":0.5,"receipt_delay_ms":5,"receipt_doubled":1}`, "", ""},
 		{"share of early receipts", `{"channel":"sms","receipt_early":2}`, "receipt_early", "want 0 to 1"},
 	}
 	for _, test := range tests {

@@ -53,7 +53,8 @@ func newProviders(d desk.Desk) providers {
 
 // names lists what a fault may be for.
 func (ps providers) names() []string {
-	return append([]string{ChannelEmail, ChannelSMS}, slices.Sorted(maps.Keys(ps))...)
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(ps)), func(name string) bool { return name == ChannelEmail })
+	return append([]string{ChannelEmail, ChannelSMS}, others...)
 }
 
 // register adds the paths of the providers, and those by which they are set.

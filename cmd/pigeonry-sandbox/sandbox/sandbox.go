@@ -75,6 +75,7 @@ type Sandbox struct {
 	inbox     *inbox
 	faults    *faults
 	providers providers
+	bounces   *bounces
 	post      *post
 
 	mail *mailServer
@@ -107,7 +108,9 @@ func Start(ctx context.Context, o Options) (*Sandbox, error) {
 		log: o.Log, ledger: book, inbox: newInbox(o.InboxBound), post: newPost(o.Log),
 		stopping: make(chan struct{}), failed: make(chan error, len(listeners)),
 	}
-	s.providers = newProviders(newCounter(s))
+	counter := newCounter(s)
+	s.providers, s.bounces = newProviders(counter), newBounces(counter)
+	s.providers[ChannelEmail] = s.bounces
 	s.faults = newFaults(s.providers.names(), o.ReceiptDelay, o.Seed)
 	s.mail = newMailServer(s, listeners[0])
 	s.smsc = newSMSC(s, listeners[1])

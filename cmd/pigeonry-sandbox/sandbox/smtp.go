@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -43,6 +44,7 @@ func newMailServer(s *Sandbox, listener net.Listener) *mailServer {
 	m.server.MaxRecipients = 100
 	m.server.AllowInsecureAuth = true
 	m.server.EnableSMTPUTF8 = true
+	m.server.EnableDSN = true
 	// A sender that goes away in the middle is no fault of the sandbox.
 	m.server.ErrorLog = slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	return m
@@ -67,10 +69,17 @@ func (s *mailServer) stop(ctx context.Context) error {
 
 // mailSession is one connection. go-smtp calls it from one goroutine.
 type mailSession struct {
-	server *mailServer
-	conn   *smtp.Conn
-	from   string
-	to     []string
+	server     *mailServer
+	conn       *smtp.Conn
+	from       string
+	envelopeID string
+	to         []mailRecipient
+}
+
+// mailRecipient is one recipient of a mail.
+type mailRecipient struct {
+	address     string
+	tellSuccess bool // NOTIFY=SUCCESS (RFC 3461)
 }
 
 var _ smtp.AuthSession = (*mailSession)(nil)
@@ -110,19 +119,19 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 }
 
 // Mail implements smtp.Session.
-func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
-	s.from = from
+func (s *mailSession) Mail(from string, o *smtp.MailOptions) error {
+	s.from, s.envelopeID = from, o.EnvelopeID
 	return nil
 }
 
 // Rcpt implements smtp.Session.
-func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
-	s.to = append(s.to, to)
+func (s *mailSession) Rcpt(to string, o *smtp.RcptOptions) error {
+	s.to = append(s.to, mailRecipient{to, slices.Contains(o.Notify, smtp.DSNNotifySuccess)})
 	return nil
 }
 
 // Reset implements smtp.Session.
-func (s *mailSession) Reset() { s.from, s.to = "", nil }
+func (s *mailSession) Reset() { s.from, s.envelopeID, s.to = "", "", nil }
 
 // Logout implements smtp.Session.
 func (*mailSession) Logout() error { return nil }
@@ -149,10 +158,15 @@ func (s *mailSession) Data(r io.Reader) error {
 	answer := mailAnswer(decision.outcome, providerID)
 	for _, to := range s.to {
 		entry := s.entry(mail, answer)
-		entry.To, entry.ProviderID, entry.Outcome, entry.ReceivedAt = to, providerID, decision.outcome, received
+		entry.To, entry.ProviderID, entry.Outcome, entry.ReceivedAt = to.address, providerID, decision.outcome, received
 		if err := s.record(mail, entry); err != nil {
 			s.server.sandbox.log.Error("cannot witness a mail", "error", err)
 			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 3, 0}, Message: "ledger is not writable"}
+		}
+		if decision.outcome.Taken() {
+			s.server.sandbox.bounces.follow(context.Background(), &sentMail{
+				from: s.from, to: to.address, envelopeID: s.envelopeID, tellSuccess: to.tellSuccess, providerID: providerID,
+			}, raw, decision)
 		}
 	}
 	if decision.outcome == OutcomeUnanswered {
