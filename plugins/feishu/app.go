@@ -111,7 +111,7 @@ func (a *app) create(ctx context.Context, to receiver, c content, uuid string) (
 		return sdk.Receipt{}, err
 	}
 	if receipt.ProviderID() == "" {
-		sdk.Logger(ctx).Warn("Feishu took a message and gave no message_id: its receipts will find no message")
+		sdk.Logger(ctx).Warn("a message was taken without a message_id: its receipts will not find it")
 	}
 	return receipt, nil
 }
@@ -234,7 +234,7 @@ func (a *app) query(ctx context.Context, attempts []sdk.Attempt) ([]sdk.QueryRes
 			}
 		case at.IdempotencyKey != "" && !at.SentAt.IsZero() && a.now().Sub(at.SentAt) < dropsRepeats:
 			results = append(results, sdk.QueryResult{AttemptID: at.AttemptID, Err: sdk.Retryable(
-				errors.New("Feishu drops a repeat of this message if it has it"), sdk.Code("repeat_is_safe"))})
+				errors.New("a repeat of this message is dropped by Feishu if it has the first"), sdk.Code("repeat_is_safe"))})
 		}
 	}
 	return results, nil

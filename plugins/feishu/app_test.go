@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,20 +53,20 @@ func TestUUID(t *testing.T) {
 // A message that Feishu refuses for its token goes out again with a new one, and no more than that.
 func TestStaleToken(t *testing.T) {
 	for code := range staleTokens {
-		var good string
+		var good atomic.Value
 		f := serve(t, map[string]http.HandlerFunc{messagesPath: func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("Authorization") != "Bearer "+good {
+			if r.Header.Get("Authorization") != good.Load() {
 				says(400, `{"code":`+code+`,"msg":"Invalid access token for authorization."}`)(w, r)
 				return
 			}
 			says(200, `{"code":0,"msg":"success","data":{"message_id":"om_1"}}`)(w, r)
 		}})
 		c := connect(t, appSettings(f.URL))
-		good = "t-token-2"
+		good.Store("Bearer t-token-2")
 		if receipt, err := c.Send(t.Context(), message("ou_1")); err != nil || receipt.ProviderID() != "om_1" {
 			t.Errorf("%s: %v, %v", code, receipt, err)
 		}
-		good = "t-none"
+		good.Store("Bearer t-none")
 		if _, err := c.Send(t.Context(), message("ou_2")); told(err) != "rejected auth_failed "+code+" config" {
 			t.Errorf("%s: %s", code, told(err))
 		}
@@ -77,11 +78,11 @@ func TestStaleToken(t *testing.T) {
 
 // A new token that cannot be had leaves the message unsent.
 func TestStaleTokenAndNoOther(t *testing.T) {
-	var given int
+	var given atomic.Int64
 	f := serve(t, map[string]http.HandlerFunc{
 		messagesPath: says(400, `{"code":99991663,"msg":"Invalid access token"}`),
 		tokenPath: func(w http.ResponseWriter, r *http.Request) {
-			if given++; given > 1 {
+			if given.Add(1) > 1 {
 				says(503, "<html>")(w, r)
 				return
 			}
@@ -103,10 +104,9 @@ func TestAppIsThrottled(t *testing.T) {
 		{says(400, `{"code":230020,"msg":"frequency"}`), "throttled throttled 230020 provider 1s", "accepted"},
 		{says(429, `{"code":99991400,"msg":"frequency"}`, "x-ogw-ratelimit-reset", "9"), "throttled throttled 99991400 provider 9s", "throttled throttled  provider"},
 	} {
-		first := true
+		var begun atomic.Bool
 		f := serve(t, map[string]http.HandlerFunc{messagesPath: func(w http.ResponseWriter, r *http.Request) {
-			if first {
-				first = false
+			if begun.CompareAndSwap(false, true) {
 				c.answer(w, r)
 				return
 			}
@@ -170,10 +170,14 @@ func TestImages(t *testing.T) {
 		want string
 	}{
 		{message("ou_1", saying(""), pictures("a.png")), `{"receive_id":"ou_1","msg_type":"image","content":"{\"image_key\":\"img_1\"}","uuid":"msg_1"}`},
-		{message("ou_1", saying("Hi"), titled("T"), pictures("a.png", "b.png"), attributes("language", "en_us")),
-			`{"receive_id":"ou_1","msg_type":"post","uuid":"msg_1","content":"{\"en_us\":{\"content\":[[{\"tag\":\"text\",\"text\":\"Hi\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}]],\"title\":\"T\"}}"}`},
-		{message("ou_1", saying(""), pictures("a.png", "b.png")),
-			`{"receive_id":"ou_1","msg_type":"post","uuid":"msg_1","content":"{\"zh_cn\":{\"content\":[[{\"tag\":\"text\",\"text\":\" \"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}]],\"title\":\"\"}}"}`},
+		{
+			message("ou_1", saying("Hi"), titled("T"), pictures("a.png", "b.png"), attributes("language", "en_us")),
+			`{"receive_id":"ou_1","msg_type":"post","uuid":"msg_1","content":"{\"en_us\":{\"content\":[[{\"tag\":\"text\",\"text\":\"Hi\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}]],\"title\":\"T\"}}"}`,
+		},
+		{
+			message("ou_1", saying(""), pictures("a.png", "b.png")),
+			`{"receive_id":"ou_1","msg_type":"post","uuid":"msg_1","content":"{\"zh_cn\":{\"content\":[[{\"tag\":\"text\",\"text\":\" \"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}],[{\"image_key\":\"img_1\",\"tag\":\"img\"}]],\"title\":\"\"}}"}`,
+		},
 	} {
 		f := serve(t, nil)
 		if _, err := connect(t, appSettings(f.URL)).Send(t.Context(), c.m); err != nil {

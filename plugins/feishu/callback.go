@@ -114,11 +114,11 @@ func (c *callbacks) open(body []byte) (envelope, error) {
 	case c.encryptKey != "" && outer.Encrypt == nil:
 		return e, errors.New("the body is not encrypted, though the connector has an encrypt_key")
 	case c.encryptKey != "":
-		clear, err := decrypt(*outer.Encrypt, c.encryptKey)
+		opened, err := decrypt(*outer.Encrypt, c.encryptKey)
 		if err != nil {
 			return e, fmt.Errorf("decrypt the body: %w", err)
 		}
-		body = clear
+		body = opened
 	}
 	if err := json.Unmarshal(body, &e); err != nil {
 		return e, fmt.Errorf("the event is no JSON object of the expected form: %w", err)
@@ -158,7 +158,7 @@ func answerJSON(v any) *sdk.CallbackResponse {
 }
 
 // refuse answers a request that brings nothing. The log says why; the caller, who may be anybody, hears the status alone.
-func refuse(ctx context.Context, status int, why string, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) { //nolint:unparam // the result of a CallbackHandler
+func refuse(ctx context.Context, status int, why string, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
 	sdk.Logger(ctx).Warn("callback refused", "status", status, "reason", why, "remote", r.RemoteAddr)
 	return &sdk.CallbackResponse{Status: status}, sdk.Events{}, nil
 }

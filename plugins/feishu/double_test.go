@@ -20,9 +20,9 @@ type sandbox struct {
 	*httptest.Server
 
 	provider desk.Provider
-	decide   func(desk.Message) desk.Decision // nil: all are taken
 
 	mu        sync.Mutex
+	decision  desk.Decision // about all messages
 	ids       int
 	taken     []desk.Message
 	callbacks []desk.Callback
@@ -82,14 +82,11 @@ func (s *sandbox) Send(c desk.Callback) {
 
 // Take implements desk.Desk.
 func (s *sandbox) Take(_ context.Context, _ desk.Provider, m desk.Message, callback func(desk.Receipt) desk.Callback) (desk.Decision, error) {
-	d := desk.Decision{}
-	if s.decide != nil {
-		d = s.decide(m)
-	}
+	s.mu.Lock()
+	d := s.decision
 	if m.Refused != "" {
 		d = desk.Decision{Answer: desk.Refuse, Code: m.Refused}
 	}
-	s.mu.Lock()
 	if d.Answer == desk.Accept || d.Answer == desk.HangUp {
 		s.taken = append(s.taken, m)
 	}
@@ -98,6 +95,12 @@ func (s *sandbox) Take(_ context.Context, _ desk.Provider, m desk.Message, callb
 		s.Send(callback(desk.Receipt{Status: desk.Delivered, ProviderID: m.ProviderID}))
 	}
 	return d, nil
+}
+
+func (s *sandbox) decide(d desk.Decision) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.decision = d
 }
 
 func (s *sandbox) messages() []desk.Message {
@@ -213,12 +216,12 @@ func TestSandboxRefuses(t *testing.T) {
 		"uncertain uncertain  provider":                 {Answer: desk.HangUp},
 		"throttled throttled 230020 provider 1s":        {Answer: desk.Throttle, Code: "230020"},
 	} {
-		s.decide = func(desk.Message) desk.Decision { return d }
+		s.decide(d)
 		if got := send("on_" + d.Code + strconv.Itoa(int(d.Answer))); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	s.decide = nil
+	s.decide(desk.Decision{})
 	s.set(t, settings{"revoke_tokens": true})
 	if got := send("ou_1"); got != "accepted" {
 		t.Errorf("after the tokens were revoked: %s", got)
@@ -228,7 +231,7 @@ func TestSandboxRefuses(t *testing.T) {
 		t.Errorf("with a wrong secret: %s", got)
 	}
 	s.set(t, settings{})
-	s.decide = func(desk.Message) desk.Decision { return desk.Decision{Answer: desk.Throttle} }
+	s.decide(desk.Decision{Answer: desk.Throttle})
 	if got := send("ou_3"); got != "throttled throttled 99991400 provider 1s" {
 		t.Errorf("throttled: %s", got)
 	}

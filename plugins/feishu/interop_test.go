@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -270,6 +271,7 @@ func (s *sandbox) call(t *testing.T, edits ...func(http.Header)) {
 // What Node's crypto encrypts and signs, as the provider's page has it, is Feishu's to this plugin.
 func TestNodeAsFeishu(t *testing.T) {
 	c := connect(t, appSettings("http://127.0.0.1:1"))
+	var mu sync.Mutex
 	var events sdk.Events
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -278,6 +280,8 @@ func TestNodeAsFeishu(t *testing.T) {
 			t.Error(err)
 			return
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		events.Receipts, events.Inbound = append(events.Receipts, got.Receipts...), append(events.Inbound, got.Inbound...)
 		if answer.Status != 0 {
 			w.WriteHeader(answer.Status)
@@ -290,9 +294,11 @@ func TestNodeAsFeishu(t *testing.T) {
 	if len(got) != 3 || value(got[0], "body") != `{"challenge":"ajls384kdjxxxx"}` || value(got[1], "status") != "200" || value(got[2], "status") != "200" {
 		t.Errorf("%v", got)
 	}
+	mu.Lock()
 	if len(events.Receipts) != 2 || len(events.Inbound) != 1 || events.Inbound[0].Text != `短信 "x"` {
 		t.Errorf("%+v", events)
 	}
+	mu.Unlock()
 	for _, line := range lines(t, node(t, "feishu", server.URL, "another-key", bodies[1])) {
 		if value(line, "status") != strconv.Itoa(http.StatusUnauthorized) {
 			t.Errorf("another key: %v", line)

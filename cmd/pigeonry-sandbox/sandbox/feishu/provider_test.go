@@ -65,8 +65,10 @@ func (o *office) Take(_ context.Context, _ desk.Provider, m desk.Message, callba
 	o.mu.Unlock()
 	if callback != nil && d.Answer == desk.Accept {
 		for _, r := range []desk.Receipt{
-			{Status: desk.Delivered, ProviderID: m.ProviderID}, {Status: desk.Progress, ProviderID: m.ProviderID},
-			{Status: desk.Undelivered, ProviderID: m.ProviderID}, {Status: desk.Undelivered, ProviderID: "om_forged"},
+			{Status: desk.Delivered, ProviderID: m.ProviderID},
+			{Status: desk.Progress, ProviderID: m.ProviderID},
+			{Status: desk.Undelivered, ProviderID: m.ProviderID},
+			{Status: desk.Undelivered, ProviderID: "om_forged"},
 		} {
 			if c := callback(r); c.Request != nil {
 				o.Send(c)
