@@ -7,7 +7,10 @@ set -eu
 has() {
   case $1 in
     postfix) [ -x /usr/sbin/postfix ] ;;
+    dovecot-imapd) [ -x /usr/lib/dovecot/imap ] ;;
     kannel) [ -x /usr/sbin/bearerbox ] ;;
+    python3-dkim) /usr/bin/python3 -c 'import dkim' 2>/dev/null ;;
+    python3-nacl) /usr/bin/python3 -c 'import nacl' 2>/dev/null ;;
     python3-aiosmtpd) /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null ;;
     python3-grpcio) /usr/bin/python3 -c 'import grpc' 2>/dev/null ;;
     python3-protobuf) /usr/bin/python3 -c 'import google.protobuf' 2>/dev/null ;;
@@ -26,7 +29,7 @@ any_executable() {
   return 1
 }
 # Engines are run by pigeonry-bench, which looks for them in the same places.
-peers='postfix kannel python3-aiosmtpd python3-grpcio python3-protobuf python3-cryptography nodejs npm minisign openssl postgresql redis-server rabbitmq-server'
+peers='postfix dovecot-imapd kannel python3-aiosmtpd python3-dkim python3-nacl python3-grpcio python3-protobuf python3-cryptography nodejs npm minisign openssl postgresql redis-server rabbitmq-server'
 missing() { for peer in $peers; do has "$peer" || printf '%s ' "$peer"; done; }
 
 install() {
