@@ -3,6 +3,8 @@ package channeltest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -60,6 +62,53 @@ func suite(server func() channeltest.Server) channeltest.Suite {
 // A plugin made with the SDK passes in process as well.
 func TestGoodServer(t *testing.T) {
 	channeltest.Run(t, suite(func() channeltest.Server { return good() }))
+}
+
+// A plugin that takes few messages at a time passes as well: the kit keeps to its limits, as the gateway does.
+func TestFewAtATime(t *testing.T) {
+	for limit := 1; limit <= 4; limit++ {
+		for _, name := range []string{"one result per attempt", "expired items unsent", "deadline honoured", "concurrent batches", "a panic costs one item", "drain"} {
+			t.Run(fmt.Sprint(limit, " ", name), func(t *testing.T) {
+				t.Parallel()
+				s, err := channeltest.NewSubject(suite(func() channeltest.Server { return strict(limit) }))
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = run(t, s, name)
+				if _, skipped := errors.AsType[*channeltest.SkipError](err); err != nil && !skipped {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// strict is a good server but for this: what is more than its limit it gives back.
+func strict(limit int) channeltest.Server {
+	server := sdk.NewServer(sdk.Plugin[config]{
+		Name: "good", Version: "1.0.0", Prototype: channel{}, Limits: sdk.Limits{MaxInFlight: limit},
+		Open: func(context.Context, config) (sdk.Sender, error) { return channel{}, nil },
+	})
+	b := &bad{Server: server}
+	slots := make(chan struct{}, limit)
+	b.deliver = func(req *channelv1.DeliverRequest, r *results) error {
+		taken := 0
+		defer func() {
+			for range taken {
+				<-slots
+			}
+		}()
+		for range req.GetItems() {
+			select {
+			case slots <- struct{}{}:
+				taken++
+			default:
+				return status.Error(codes.ResourceExhausted, "more than max_in_flight")
+			}
+		}
+		return b.Server.Deliver(req, r)
+	}
+	return b
 }
 
 // bad is a good server with one method replaced.
@@ -251,6 +300,9 @@ func TestBadServers(t *testing.T) {
 		}},
 		{"claims success at the deadline", "deadline honoured", "deadline of 500ms came first", func(b *bad) {
 			b.answer(channelv1.Outcome_OUTCOME_ACCEPTED)
+		}},
+		{"knows what nobody does", "deadline honoured", "want uncertain, for the provider may have it", func(b *bad) {
+			b.answer(channelv1.Outcome_OUTCOME_RETRYABLE)
 		}},
 		{"one at a time, and the second fails", "concurrent batches", "busy", func(b *bad) {
 			busy, refused := make(chan struct{}, 1), make(chan struct{}, 8)

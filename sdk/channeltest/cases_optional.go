@@ -61,8 +61,7 @@ func callback(ctx context.Context, s *Subject) error {
 	}
 	defer sess.close()
 	for _, r := range strayRequests() {
-		r.Connector, r.RemoteAddr = sess.connector, "192.0.2.1:50000"
-		r.Url = "https://gateway.example.com/callbacks/" + sess.connector
+		r.Connector, r.RemoteAddr, r.Url = sess.connector, "192.0.2.1:50000", sess.callbackURL()
 		if err := sess.stray(ctx, r); err != nil {
 			return fmt.Errorf("call HandleCallback with %s %s and %q, which no provider sends: %w", r.GetMethod(), r.GetPath(), r.GetBody(), err)
 		}

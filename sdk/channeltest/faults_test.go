@@ -47,8 +47,8 @@ var badPlugins = map[string]string{
 
 // others are faults besides, by the case that finds each.
 var others = []struct{ fault, name, says string }{
-	{"a timeout is retryable", "deadline honoured", "is retryable (unavailable, fault provider: the provider did not answer in time): want uncertain"},
-	{"begun and not started", "deadline honoured", "at the deadline 3 of 3 items came back as not_started, yet 3 reached the provider"},
+	{"a timeout is retryable", "deadline honoured", "at the deadline of 500ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
+	{"begun and not started", "deadline honoured", "at the deadline of 500ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
 	{"sends what it gives back", "unknown connector", "3 items came back as surely not sent, yet 3 reached the provider"},
 	{"sends what it gives back", "remove", "2 items came back as surely not sent, yet 2 reached the provider"},
 	{"sends what it gives back", "drain", "3 items came back as surely not sent, yet 3 reached the provider"},

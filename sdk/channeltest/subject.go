@@ -102,7 +102,7 @@ func (s *Subject) channel(about *channelv1.DescribeResponse) string {
 // configure opens the connector; an error diagnostic is an error.
 func (sess *session) configure(ctx context.Context, revision int64, config map[string]any) error {
 	resp, err := sess.Configure(ctx, &channelv1.ConfigureRequest{
-		Connector: sess.connector, Revision: revision, Config: encode(config),
+		Connector: sess.connector, Revision: revision, Config: encode(config), CallbackUrl: sess.callbackURL(),
 	})
 	if err != nil {
 		return sess.saw(fmt.Errorf("call Configure: %w", err))
@@ -112,6 +112,11 @@ func (sess *session) configure(ctx context.Context, revision int64, config map[s
 		return fmt.Errorf("call Configure: it refused the config: %s", show(d))
 	}
 	return nil
+}
+
+// callbackURL is where a provider would reach the connector. Nobody listens there.
+func (sess *session) callbackURL() string {
+	return "https://gateway.example.com/callbacks/" + sess.connector
 }
 
 // environment is what the plugin may see of ours.
