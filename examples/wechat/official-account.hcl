@@ -1,8 +1,8 @@
-# A WeChat Official Account (service account): template messages with receipts, subscription notices, customer-service
-# messages, and what users write. The address for WeChat's console, "Message and event push", is
-# <public_url>/callbacks/wechat/main, in safe mode, as XML.
+# Two WeChat Official Accounts. The address for WeChat's console, "Message and event push", is
+# <public_url>/callbacks/wechat/shop and <public_url>/callbacks/wechat/school, in safe mode, as XML.
 #
-#     WECHAT_APP_SECRET=… WECHAT_TOKEN=… WECHAT_AES_KEY=… bin/pigeonry config check -c examples/wechat/official-account.hcl
+#     SHOP_SECRET=… SHOP_TOKEN=… SHOP_AES_KEY=… SCHOOL_SECRET=… \
+#       bin/pigeonry config check -c examples/wechat/official-account.hcl
 
 public_url = "https://messages.example.com"
 
@@ -10,28 +10,30 @@ plugins {
   dir = "./bin/plugins"
 }
 
-connector "wechat" "main" {
+# A service account: template messages with receipts, subscription notices (attribute type = "subscribe"),
+# customer-service messages, and what users write and do.
+connector "wechat" "shop" {
   plugin = "wechat"
 
   config {
     app_id     = "wx0123456789abcdef"
-    app_secret = env("WECHAT_APP_SECRET")
+    app_secret = env("SHOP_SECRET")
 
     # As in the console. Without them messages go out, but nothing comes back.
-    token            = env("WECHAT_TOKEN")
-    encoding_aes_key = env("WECHAT_AES_KEY")
+    token            = env("SHOP_TOKEN")
+    encoding_aes_key = env("SHOP_AES_KEY")
   }
 }
 
-# The same account for subscription notices, to users who have asked for one on a page. Callbacks come to the connector
-# above, which the console knows: WeChat has one address for an account.
-connector "wechat" "notices" {
+# An account that sends subscription notices and wants nothing back, over the access point in Shanghai.
+connector "wechat" "school" {
   plugin = "wechat"
 
   config {
-    app_id        = "wx0123456789abcdef"
-    app_secret    = env("WECHAT_APP_SECRET")
+    app_id        = "wxfedcba9876543210"
+    app_secret    = env("SCHOOL_SECRET")
     template_type = "subscribe"
+    base_url      = "https://sh.api.weixin.qq.com"
     timeout       = "5s"
   }
 }
