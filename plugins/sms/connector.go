@@ -177,7 +177,7 @@ func (c *connector) Check(ctx context.Context) error {
 
 // HandleCallback turns every request away: SMPP brings receipts over the binds. The method is there since other providers
 // of the plugin have callbacks.
-func (c *connector) HandleCallback(context.Context, *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+func (c *connector) HandleCallback(context.Context, *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) { //nolint:unparam // it is an sdk.CallbackHandler
 	return &sdk.CallbackResponse{Status: http.StatusNotFound}, sdk.Events{}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -140,9 +141,7 @@ func setProvider(t *testing.T, p desk.Provider, edits map[string]any) {
 	if err == nil {
 		err = json.Unmarshal(raw, &settings)
 	}
-	for name, value := range edits {
-		settings[name] = value
-	}
+	maps.Copy(settings, edits)
 	if err == nil {
 		raw, err = json.Marshal(settings)
 	}

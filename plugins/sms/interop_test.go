@@ -75,17 +75,17 @@ func TestInteropAliyunGo(t *testing.T) {
 	base := serveProvider(t, newAliyunDouble(d))
 	call := func(secret string) (map[string]any, error) {
 		c, err := client.NewClient(&openapiutil.Config{
-			AccessKeyId: dara.String("sandbox"), AccessKeySecret: dara.String(secret), Endpoint: dara.String(host(base)), Protocol: dara.String("HTTP"),
+			AccessKeyId: new("sandbox"), AccessKeySecret: new(secret), Endpoint: new(host(base)), Protocol: new("HTTP"),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c.CallApi(&openapiutil.Params{
-			Action: dara.String("SendSms"), Version: dara.String("2017-05-25"), Protocol: dara.String("HTTP"), Pathname: dara.String("/"),
-			Method: dara.String("POST"), AuthType: dara.String("AK"), Style: dara.String("RPC"), ReqBodyType: dara.String("formData"), BodyType: dara.String("json"),
+			Action: new("SendSms"), Version: new("2017-05-25"), Protocol: new("HTTP"), Pathname: new("/"),
+			Method: new("POST"), AuthType: new("AK"), Style: new("RPC"), ReqBodyType: new("formData"), BodyType: new("json"),
 		}, &openapiutil.OpenApiRequest{Query: map[string]*string{
-			"PhoneNumbers": dara.String("13800138000"), "SignName": dara.String("阿里云"), "TemplateCode": dara.String("SMS_SANDBOX"),
-			"TemplateParam": dara.String(`{"content":"Grüße * ~ + &"}`), "OutId": dara.String("mine"),
+			"PhoneNumbers": new("13800138000"), "SignName": new("阿里云"), "TemplateCode": new("SMS_SANDBOX"),
+			"TemplateParam": new(`{"content":"Grüße * ~ + &"}`), "OutId": new("mine"),
 		}}, &dara.RuntimeOptions{})
 	}
 	answer, err := call("sandbox-secret")

@@ -214,8 +214,10 @@ func TestTwilioQuery(t *testing.T) {
 	handle(t, c, d.receipt(t, sent.ProviderID(), desk.Delivered), callbackBase)
 	handle(t, c, d.receipt(t, lost.ProviderID(), desk.Undelivered), callbackBase)
 	results, err := c.Query(t.Context(), []sdk.Attempt{
-		{AttemptID: "1.1", ProviderIDs: sent.ProviderIDs}, {AttemptID: "2.1", ProviderIDs: lost.ProviderIDs},
-		{AttemptID: "3.1"}, {AttemptID: "4.1", ProviderIDs: []string{"SM-unknown"}},
+		{AttemptID: "1.1", ProviderIDs: sent.ProviderIDs},
+		{AttemptID: "2.1", ProviderIDs: lost.ProviderIDs},
+		{AttemptID: "3.1"},
+		{AttemptID: "4.1", ProviderIDs: []string{"SM-unknown"}},
 	})
 	if err != nil || len(results) != 2 {
 		t.Fatalf("%+v, %v", results, err)

@@ -36,7 +36,7 @@ func Open(c Config) *Channel { return &Channel{config: c, now: time.Now} }
 // Send sends one message. The SDK calls SendBatch.
 func (c *Channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
-	err := error(sdk.Uncertain(errors.New("no result"), sdk.Blame(sdk.FaultPlugin)))
+	var err error
 	c.SendBatch(ctx, []*sdk.Message{m}, func(_ int, r sdk.Receipt, e error) { receipt, err = r, e })
 	return receipt, err
 }
@@ -120,8 +120,9 @@ func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, 
 
 // request sends a group and gives its BizId.
 func (c *Channel) request(ctx context.Context, group []item) (string, error) {
-	action, parameters, err := "SendSms", single(group[0]), error(nil)
+	action, parameters := "SendSms", single(group[0])
 	if len(group) > 1 {
+		var err error
 		action = "SendBatchSms"
 		if parameters, err = batch(group); err != nil {
 			return "", sdk.Permanent(err, sdk.Blame(sdk.FaultPlugin))

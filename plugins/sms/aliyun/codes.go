@@ -16,7 +16,7 @@ const (
 // codes are the answers to requests: those of the product (https://help.aliyun.com/document_detail/101346.html) and those
 // of Alibaba Cloud's gateway before it (https://api.aliyun.com/document/Dysmsapi/2017-05-25/errorCode). What begins with
 // "isv." is the caller's fault, with "isp." the provider's.
-var codes = verdict.Table{
+var codes verdict.Table = map[string]verdict.Verdict{
 	"isv.MOBILE_NUMBER_ILLEGAL":            verdict.Message(verdict.InvalidRecipient),
 	"isv.SMS_TEST_NUMBER_LIMIT":            verdict.Message(verdict.InvalidRecipient), // test templates reach bound numbers only
 	"isv.DOMESTIC_NUMBER_NOT_SUPPORTED":    verdict.Message(verdict.TemplateInvalid),  // a template for other countries

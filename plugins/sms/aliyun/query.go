@@ -13,7 +13,7 @@ import (
 )
 
 // zone is that of the provider's dates.
-var zone = time.FixedZone("Asia/Shanghai", 8*60*60)
+var zone = time.FixedZone("Asia/Shanghai", 8*60*60) //nolint:gochecknoglobals // never changes
 
 const (
 	dayLayout  = "20060102"

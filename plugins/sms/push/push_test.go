@@ -31,7 +31,7 @@ func TestAuthorized(t *testing.T) {
 }
 
 func TestElements(t *testing.T) {
-	for body, want := range map[string]int{`[]`: 0, `[{"a":1},{"b":2}]`: 2, ` {"a":1}`: 1, `{}`: 1} {
+	for body, want := range map[string]int{`[]`: 0, `[{"a":1},{"b":2}]`: 2, "\n{\"a\":1}": 1, `{}`: 1} {
 		if got, err := push.Elements([]byte(body)); err != nil || len(got) != want {
 			t.Errorf("%s: %d elements, %v", body, len(got), err)
 		}

@@ -18,7 +18,7 @@ import (
 const success = "SUCCESS"
 
 // zone is that of the provider's dates.
-var zone = time.FixedZone("Asia/Shanghai", 8*60*60)
+var zone = time.FixedZone("Asia/Shanghai", 8*60*60) //nolint:gochecknoglobals // never changes
 
 // report is an element of a callback: a receipt, or the reply of a user. Only a receipt has report_status, only a reply
 // text.

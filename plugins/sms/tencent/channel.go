@@ -32,7 +32,7 @@ func Open(c Config) *Channel { return &Channel{config: c, now: time.Now} }
 // Send sends one message. The SDK calls SendBatch.
 func (c *Channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
 	var receipt sdk.Receipt
-	err := error(sdk.Uncertain(errors.New("no result"), sdk.Blame(sdk.FaultPlugin)))
+	var err error
 	c.SendBatch(ctx, []*sdk.Message{m}, func(_ int, r sdk.Receipt, e error) { receipt, err = r, e })
 	return receipt, err
 }

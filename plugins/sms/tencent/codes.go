@@ -16,7 +16,7 @@ const (
 
 // codes are the answers to requests and for single messages: those of SMS (https://cloud.tencent.com/document/api/382/59177)
 // and those of all of Tencent Cloud (https://cloud.tencent.com/document/api/382/52075).
-var codes = verdict.Table{
+var codes verdict.Table = map[string]verdict.Verdict{
 	"FailedOperation.ContainSensitiveWord":                            verdict.Message(verdict.ContentRefused),
 	"FailedOperation.FailResolvePacket":                               verdict.Plugin(verdict.ProtocolError),
 	"FailedOperation.JsonParseFail":                                   verdict.Plugin(verdict.ProtocolError),

@@ -11,7 +11,7 @@ import (
 const accountPause = 10 * time.Minute
 
 // codes are the provider's error codes, of requests and of receipts (https://www.twilio.com/docs/api/errors).
-var codes = verdict.Table{
+var codes verdict.Table = map[string]verdict.Verdict{
 	"14107": verdict.Slower(verdict.Throttled, 0), // messages to one number come too fast
 	"20001": verdict.Plugin(verdict.ProtocolError),
 	"20002": verdict.Plugin(verdict.ProtocolError),

@@ -76,5 +76,5 @@ func (p *provider) refuse(rw http.ResponseWriter, f *fault) {
 func write(rw http.ResponseWriter, status int, body any) {
 	rw.Header().Set("Content-Type", "application/json;charset=utf-8")
 	rw.WriteHeader(status)
-	_ = json.NewEncoder(rw).Encode(body) // the client is gone
+	_ = json.NewEncoder(rw).Encode(body) //nolint:errchkjson // an error means that the client is gone
 }

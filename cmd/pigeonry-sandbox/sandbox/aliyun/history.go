@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -68,8 +69,7 @@ func (p *provider) details(phone, bizID string, day time.Time) []map[string]any 
 	defer p.mu.Unlock()
 	out := []map[string]any{}
 	records := p.sent.byPhone[phone]
-	for i := len(records) - 1; i >= 0; i-- {
-		r := records[i]
+	for _, r := range slices.Backward(records) {
 		if bizID != "" && bizID != r.bizID || r.sent.In(zone).Format(time.DateOnly) != day.Format(time.DateOnly) {
 			continue
 		}

@@ -190,7 +190,7 @@ func fees(text string) int {
 func (p *provider) answer(rw http.ResponseWriter, response map[string]any) {
 	response["RequestId"] = p.desk.NewID()
 	rw.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(rw).Encode(map[string]any{"Response": response}) // the client is gone
+	_ = json.NewEncoder(rw).Encode(map[string]any{"Response": response}) //nolint:errchkjson // an error means that the client is gone
 }
 
 func (p *provider) refuse(rw http.ResponseWriter, f *fault) {

@@ -173,17 +173,16 @@ func webhook(s Settings, address string, form url.Values) desk.Callback {
 
 // sign makes X-Twilio-Signature: of the URL and all parameters, sorted by name.
 func sign(token, address string, form url.Values) string {
-	text := address
+	mac := hmac.New(sha1.New, []byte(token))
+	mac.Write([]byte(address))
 	names := make([]string, 0, len(form))
 	for name := range form {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		text += name + form.Get(name)
+		mac.Write([]byte(name + form.Get(name)))
 	}
-	mac := hmac.New(sha1.New, []byte(token))
-	mac.Write([]byte(text))
 	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
@@ -217,7 +216,7 @@ func (p *provider) account(rw http.ResponseWriter, _ *http.Request) {
 func answer(rw http.ResponseWriter, status int, body any) {
 	rw.Header().Set("Content-Type", "application/json")
 	rw.WriteHeader(status)
-	_ = json.NewEncoder(rw).Encode(body) // the client is gone
+	_ = json.NewEncoder(rw).Encode(body) //nolint:errchkjson // an error means that the client is gone
 }
 
 // refuse answers with an error.
