@@ -42,7 +42,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err := errors.Join(compile("pigeonry", "./cmd/pigeonry"), compile("pigeonry-sandbox", "./cmd/pigeonry-sandbox")); err != nil {
 		return dir, err
 	}
-	for _, name := range []string{"email", "sms"} {
+	for _, name := range []string{"app", "email", "feishu", "sms", "wechat"} {
 		if err := compile(name+".built", "./plugins/"+name); err != nil {
 			return dir, err
 		}
@@ -367,8 +367,9 @@ func (s *system) inbox(channel, to string) []inboxMessage {
 
 // ledgerEntry is one message part that the sandbox took.
 type ledgerEntry struct {
-	Channel, To, Outcome string
-	Part                 int
+	Channel, Provider, To, Outcome string
+
+	Part int
 }
 
 // ledger reads all that the sandbox ever received on a channel.

@@ -94,7 +94,7 @@ const (
 // Receipt is one callback about a message.
 type Receipt struct {
 	Status ReceiptStatus
-	// ProviderID is of the message, or one that was never given.
+	// ProviderID is of the message, or one that was never given: such a receipt carries no reference of the sender's.
 	ProviderID string
 	At         time.Time
 }

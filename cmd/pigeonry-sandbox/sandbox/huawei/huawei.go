@@ -225,7 +225,7 @@ func (h *huawei) take(rw http.ResponseWriter, r *http.Request, m *request, s Set
 	if gone {
 		message.Refused = invalidTokens
 	}
-	decision, err := h.desk.Take(r.Context(), h, message, h.receipts(s, m.Message.Token[0], m.tag()))
+	decision, err := h.desk.Take(r.Context(), h, message, h.receipts(s, id, m.Message.Token[0], m.tag()))
 	switch {
 	case err != nil:
 		h.answer(rw, internalError, err.Error())
@@ -246,7 +246,7 @@ func (h *huawei) take(rw http.ResponseWriter, r *http.Request, m *request, s Set
 func (h *huawei) takeMany(rw http.ResponseWriter, r *http.Request, m *request, s Settings, good, bad []string) {
 	id := h.newRequestID()
 	for _, token := range good {
-		if _, err := h.desk.Take(r.Context(), h, m.arrived(token, id), h.receipts(s, token, m.tag())); err != nil {
+		if _, err := h.desk.Take(r.Context(), h, m.arrived(token, id), h.receipts(s, id, token, m.tag())); err != nil {
 			h.answer(rw, internalError, err.Error())
 			return
 		}
@@ -281,12 +281,16 @@ func (h *huawei) newRequestID() string {
 	return strconv.FormatInt(time.Now().UnixMicro(), 10) + h.desk.NewID()
 }
 
-// receipts returns what makes the receipts of a message.
-func (h *huawei) receipts(s Settings, token, tag string) func(desk.Receipt) desk.Callback {
+// receipts returns what makes the receipts of a message. One for another id is about no message of the sender's.
+func (h *huawei) receipts(s Settings, id, token, tag string) func(desk.Receipt) desk.Callback {
 	if s.CallbackURL == "" {
 		return nil
 	}
 	return func(r desk.Receipt) desk.Callback {
+		tag := tag
+		if r.ProviderID != id {
+			tag = ""
+		}
 		body, err := json.Marshal(map[string]any{"statuses": []any{status(s, r, token, tag)}})
 		if err != nil {
 			body = nil // texts and numbers are always JSON
