@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -102,9 +103,7 @@ func (c *connector) call(ctx context.Context, r request) (*answer, error) {
 			return nil, err //nolint:wrapcheck // an outcome already
 		}
 		query := url.Values{"access_token": {token}}
-		for name, values := range r.query {
-			query[name] = values
-		}
+		maps.Copy(query, r.query)
 		a, err := c.exchange(ctx, r, "?"+query.Encode(), sdk.Secret(token))
 		refusal, ok := errors.AsType[*refusal](err)
 		if !ok || !refusal.ofToken() {

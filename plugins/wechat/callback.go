@@ -18,6 +18,8 @@ import (
 const answerSuccess = "success"
 
 // HandleCallback answers WeChat: the check of the address that the console makes, and whatever it pushes.
+//
+//nolint:unparam // the SDK's interface
 func (c *connector) HandleCallback(ctx context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
 	answer, events, err := c.handle(r)
 	if err == nil {

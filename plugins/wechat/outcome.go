@@ -39,10 +39,10 @@ const (
 
 // How long to wait for what WeChat counts.
 const (
-	untilNextMinute = time.Minute
-	// untilQuota is how often to look whether the day's quota is there again: WeChat does not say when a day begins, and an
+	quotaPause = time.Minute
+	// quotaCheck is how often to look whether the day's quota is there again: WeChat does not say when a day begins, and an
 	// operator can reset the quota at any time.
-	untilQuota = 10 * time.Minute
+	quotaCheck = 10 * time.Minute
 	// untilApproved is how often to look whether an administrator has let this address in, of WeChat's hour.
 	untilApproved = 10 * time.Minute
 )
@@ -78,7 +78,7 @@ func tooFast(code string, wait time.Duration) verdict {
 
 // tooFastForUser is a limit of one recipient: the others can still be sent to.
 func tooFastForUser() verdict {
-	return verdict{outcome: sdk.OutcomeRetryable, code: codeThrottled, fault: sdk.FaultMessage, wait: untilNextMinute}
+	return verdict{outcome: sdk.OutcomeRetryable, code: codeThrottled, fault: sdk.FaultMessage, wait: quotaPause}
 }
 
 // notYet is an address that an administrator has to let in.
@@ -125,12 +125,12 @@ var verdicts = map[int]verdict{
 	50007: badConfig(codePermissionDenied),  // the account is frozen
 
 	// Limits.
-	45009: tooFast(codeQuotaExceeded, untilQuota),  // reach max api daily quota limit
-	45011: tooFast(codeThrottled, untilNextMinute), // api minute-quota reach limit, must slower, retry next minute
-	43100: tooFastForUser(),                        // change template too frequently *
-	43108: tooFastForUser(),                        // concurrent message sending error
-	43117: tooFastForUser(),                        // sending messages to this openid too frequently, please try later *
-	40038: tooFastForUser(),                        // the number of message push exceeds the threshold of a long-term template
+	45009: tooFast(codeQuotaExceeded, quotaCheck), // reach max api daily quota limit
+	45011: tooFast(codeThrottled, quotaPause),     // api minute-quota reach limit, must slower, retry next minute
+	43100: tooFastForUser(),                       // change template too frequently *
+	43108: tooFastForUser(),                       // concurrent message sending error
+	43117: tooFastForUser(),                       // sending messages to this openid too frequently, please try later *
+	40038: tooFastForUser(),                       // the number of message push exceeds the threshold of a long-term template
 
 	// The account.
 	40013: badConfig(codeAuthFailed),       // invalid appid; of a template message also: the Mini Program is not bound to the account

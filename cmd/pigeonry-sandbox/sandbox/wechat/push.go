@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,8 +45,13 @@ func (p *Provider) templateResult(to string, receipt desk.Receipt) desk.Callback
 		status = "failed: system failed"
 	}
 	return p.push([]field{
-		{"ToUserName", s.Account}, {"FromUserName", to}, {"CreateTime", strconv.FormatInt(receipt.At.Unix(), 10)},
-		{"MsgType", "event"}, {"Event", "TEMPLATESENDJOBFINISH"}, {"MsgID", receipt.ProviderID}, {"Status", status},
+		{"ToUserName", s.Account},
+		{"FromUserName", to},
+		{"CreateTime", strconv.FormatInt(receipt.At.Unix(), 10)},
+		{"MsgType", "event"},
+		{"Event", "TEMPLATESENDJOBFINISH"},
+		{"MsgID", receipt.ProviderID},
+		{"Status", status},
 	})
 }
 
@@ -61,10 +67,15 @@ func (p *Provider) noticeResult(to, template string, receipt desk.Receipt) desk.
 	case desk.Delivered:
 	}
 	return p.push([]field{
-		{"ToUserName", p.current().Account}, {"FromUserName", to}, {"CreateTime", strconv.FormatInt(receipt.At.Unix(), 10)},
-		{"MsgType", "event"}, {"Event", "subscribe_msg_sent_event"},
-		{"SubscribeMsgSentEvent.List.TemplateId", template}, {"SubscribeMsgSentEvent.List.MsgID", receipt.ProviderID},
-		{"SubscribeMsgSentEvent.List.ErrorCode", code}, {"SubscribeMsgSentEvent.List.ErrorStatus", status},
+		{"ToUserName", p.current().Account},
+		{"FromUserName", to},
+		{"CreateTime", strconv.FormatInt(receipt.At.Unix(), 10)},
+		{"MsgType", "event"},
+		{"Event", "subscribe_msg_sent_event"},
+		{"SubscribeMsgSentEvent.List.TemplateId", template},
+		{"SubscribeMsgSentEvent.List.MsgID", receipt.ProviderID},
+		{"SubscribeMsgSentEvent.List.ErrorCode", code},
+		{"SubscribeMsgSentEvent.List.ErrorStatus", status},
 	})
 }
 
@@ -131,9 +142,7 @@ func (s *Settings) address(query url.Values) (string, error) {
 		return "", fmt.Errorf("callback_url: %w", err)
 	}
 	all := u.Query()
-	for name, values := range query {
-		all[name] = values
-	}
+	maps.Copy(all, query)
 	u.RawQuery = all.Encode()
 	return u.String(), nil
 }

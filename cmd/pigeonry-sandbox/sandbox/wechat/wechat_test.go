@@ -349,7 +349,7 @@ func TestDecisions(t *testing.T) {
 	}
 	d.decision, d.err = desk.Decision{Answer: desk.HangUp}, nil
 	defer func() {
-		if v := recover(); v != http.ErrAbortHandler { //nolint:errorlint // what net/http compares with
+		if v := recover(); v != http.ErrAbortHandler {
 			t.Errorf("panic %v", v)
 		}
 	}()
