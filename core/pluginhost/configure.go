@@ -2,6 +2,7 @@ package pluginhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ const (
 func (g *generation) keepConfigured(ctx context.Context, p *process) {
 	wait := retryFirst
 	for {
-		if g.reconcile(ctx, p) {
+		if settled, _ := g.reconcile(ctx, p); settled {
 			wait = retryFirst
 			select {
 			case <-ctx.Done():
@@ -39,8 +40,8 @@ func (g *generation) keepConfigured(ctx context.Context, p *process) {
 }
 
 // reconcile makes the connectors of a process what they shall be. It says whether none of them needs
-// another try.
-func (g *generation) reconcile(ctx context.Context, p *process) bool {
+// another try; an error says which the process did not let go of.
+func (g *generation) reconcile(ctx context.Context, p *process) (settled bool, err error) {
 	g.configure.Lock()
 	defer g.configure.Unlock()
 	desired := g.desired()
@@ -61,11 +62,13 @@ func (g *generation) reconcile(ctx context.Context, p *process) bool {
 			do(func() { g.apply(ctx, p, c) })
 		}
 	}
-	for _, id := range g.superfluous(p, wanted) {
-		do(func() { g.remove(ctx, p, id) })
+	superfluous := g.superfluous(p, wanted)
+	failed := make([]error, len(superfluous))
+	for i, id := range superfluous {
+		do(func() { failed[i] = g.remove(ctx, p, id) })
 	}
 	work.Wait()
-	return g.content(p)
+	return g.content(p), errors.Join(failed...)
 }
 
 // desired lists the connectors that the generation shall have.
@@ -224,22 +227,26 @@ func (g *generation) callbackURL(id core.ConnectorID, about *description) string
 	return base + "/callbacks/" + string(id)
 }
 
-// remove has the process forget a connector.
-func (g *generation) remove(ctx context.Context, p *process, id core.ConnectorID) {
+// remove has the process forget a connector. A version that only waits for its session keeps what it took last.
+func (g *generation) remove(ctx context.Context, p *process, id core.ConnectorID) error {
 	g.mu.Lock()
 	if g.process == p {
 		delete(g.bindings, id)
-		delete(g.accepted, id)
+		if !g.parked {
+			delete(g.accepted, id)
+		}
 	}
 	g.mu.Unlock()
 	g.host.notify()
 	ctx, cancel := context.WithTimeout(ctx, g.host.options.Timing.Call)
 	defer cancel()
 	if _, err := p.service.Remove(ctx, &channelv1.RemoveRequest{Connector: string(id)}); err != nil {
-		g.log.WarnContext(ctx, "connector not removed by its plugin", "connector", id, "error", callError("Remove", err))
-		return
+		err = fmt.Errorf("connector %s: %w", id, callError("Remove", err))
+		g.log.WarnContext(ctx, "connector not removed by its plugin", "error", err)
+		return err
 	}
 	g.log.InfoContext(ctx, "connector removed", "connector", id)
+	return nil
 }
 
 // diagnostics makes a plugin's diagnostics the core's.

@@ -187,6 +187,9 @@ func (g *generation) enter(id core.ConnectorID, attempts int) (*session, error) 
 	if !g.servesLocked() || g.retired {
 		return nil, fmt.Errorf("plugin %s %s is %s", g.plugin.name, g.version, g.state)
 	}
+	if g.parked {
+		return nil, fmt.Errorf("plugin %s %s does not have its session", g.plugin.name, g.version)
+	}
 	b, ok := g.bindings[id]
 	if !ok {
 		return nil, fmt.Errorf("connector %s is being configured", id)

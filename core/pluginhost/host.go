@@ -323,7 +323,7 @@ func (h *Host) Configure(ctx context.Context, configs []ConnectorConfig) {
 			continue
 		}
 		work.Go(func() {
-			if !g.reconcile(ctx, p) {
+			if settled, _ := g.reconcile(ctx, p); !settled {
 				g.tryAgain()
 			}
 		})

@@ -78,7 +78,8 @@ func sameArrangement(a, b core.Arrangement) bool {
 }
 
 // ensureLocked starts a version that is installed and does not run, and says whether it did. One that
-// failed is started again only if it was not arranged before: the same start would fail the same way.
+// failed is started again only if it was not arranged before, for the same start would fail the same way, or if its
+// files were mended.
 func (p *plugin) ensureLocked(version string, before core.Arrangement) bool {
 	v, ok := p.installedLocked(version)
 	if version == "" || !ok {
@@ -87,7 +88,8 @@ func (p *plugin) ensureLocked(version string, before core.Arrangement) bool {
 	shadow := p.arranged.Shadow && version == p.arranged.Beside
 	again := version == before.Active || version == before.Beside
 	earlier, known := p.generations[version]
-	if known && earlier.serves(shadow, again) {
+	mended := known && earlier.source.Problem != nil && v.Problem == nil
+	if known && !mended && earlier.serves(shadow, again) {
 		return false
 	}
 	g := newGeneration(p, v)
@@ -229,9 +231,10 @@ func (p *plugin) standingLocked(g *generation) core.VersionStanding {
 
 // statusLocked tells people how the plugin is.
 func (p *plugin) statusLocked() core.PluginStatus {
-	s := core.PluginStatus{Name: p.name, Active: p.arranged.Active}
+	s := core.PluginStatus{Name: p.name}
 	r := p.route.Load()
 	if r.active != nil {
+		s.Active = r.active.version
 		s.Channels, s.Capabilities = r.active.describes()
 	}
 	versions := make([]string, 0, len(p.versions))

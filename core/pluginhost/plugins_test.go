@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,9 +81,14 @@ func behaviors() map[string]func() {
 		"locked": serve(func(f *fake) {
 			f.about.Name, f.about.Capabilities.ExclusiveSession, f.locked = "good", true, true
 		}),
-
 		"thief": serve(func(f *fake) {
 			f.about.Name, f.about.Capabilities.ExclusiveSession, f.thief = "good", true, true
+		}),
+		"clings": serve(func(f *fake) {
+			f.about.Name, f.about.Capabilities.ExclusiveSession, f.clings = "good", true, true
+		}),
+		"faints": serve(func(f *fake) {
+			f.about.Name, f.about.Capabilities.ExclusiveSession, f.faints = "good", true, true
 		}),
 
 		// These start and misbehave.
@@ -162,6 +168,8 @@ type fake struct {
 	deeds  string // what it does with every message, whatever the text says; "": that
 	locked bool   // no provider lets it log in
 	thief  bool   // it fails to log in, and keeps others from it
+	clings bool   // it does not let go of a session
+	faints bool   // it ends when it should log in
 	picky  bool   // it takes no configuration
 	noise  func() // made at each Check
 	child  int
@@ -271,21 +279,29 @@ func (f *fake) ValidateConfig(ctx context.Context, r *channelv1.ValidateConfigRe
 	return response, nil
 }
 
-// login takes the session that only one may hold.
+// login takes the session that only one may hold. The provider notices when who held it is gone.
 func (f *fake) login(c fakeConfig) error {
 	switch {
 	case c.Session == "":
 		return nil
 	case f.locked:
 		return os.ErrPermission
+	case f.faints:
+		die("I cannot stand this", 6)
 	}
-	session, err := os.OpenFile(c.Session, os.O_CREATE|os.O_EXCL, 0o600)
+	if holder, err := os.ReadFile(c.Session); err == nil {
+		if pid, err := strconv.Atoi(string(holder)); err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.Remove(c.Session)
+		}
+	}
+	session, err := os.OpenFile(c.Session, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	if f.thief {
-		err = os.ErrDeadlineExceeded
+		return errors.Join(os.ErrDeadlineExceeded, session.Close())
 	}
+	_, err = session.WriteString(strconv.Itoa(os.Getpid()))
 	return errors.Join(err, session.Close())
 }
 
@@ -324,6 +340,9 @@ func (f *fake) Remove(_ context.Context, r *channelv1.RemoveRequest) (*channelv1
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if session := f.configs[r.GetConnector()].Session; session != "" {
+		if f.clings {
+			return nil, status.Error(codes.Internal, "not yet")
+		}
 		if err := os.Remove(session); err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
 		}

@@ -135,7 +135,8 @@ func endCgroup(path string) {
 		return
 	}
 	_ = setCgroup(filepath.Join(path, "cgroup.kill"), "1") // Linux has it since 5.14
-	awaitThat(func() bool {                                // one that stays busy stays behind
+	// One that stays busy stays behind.
+	awaitThat(func() bool {
 		err := os.Remove(path)
 		return err == nil || errors.Is(err, fs.ErrNotExist)
 	})
