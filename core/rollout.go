@@ -155,7 +155,7 @@ type VersionFigures struct {
 	Memory int64 `json:"memory"`
 	// Stalled is for how long attempts have been in flight and none has come to its end; of several gateways the longest.
 	Stalled time.Duration `json:"stalled"`
-	Stuck   int           `json:"stuck"` // calls in flight now
+	Stuck   int           `json:"stuck"` // calls that were in flight for half of that at least
 	Latency Histogram     `json:"latency"`
 }
 

@@ -799,7 +799,8 @@ type Rollout struct {
 	Since time.Time `json:"since"`
 
 	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+	// gateway. `promoted` and `rolled_back`: the end.
 	State RolloutState `json:"state"`
 
 	// Step The place in the plan's `steps`, from 0, while it is a canary.
@@ -823,8 +824,9 @@ type RolloutAnswer struct {
 	RequestId string `json:"request_id"`
 }
 
-// RolloutDetail A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
-// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+// RolloutDetail A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window, which
+// follows the time; while the new version bakes, `old` is what it is compared with, from the window before. Once the
+// rollout has ended they are what was judged last.
 type RolloutDetail struct {
 	// Events What happened, oldest first, with the figures that were judged.
 	Events []RolloutEvent `json:"events"`
@@ -848,8 +850,9 @@ type RolloutDetailAnswer struct {
 	// Code 0 for success.
 	Code int `json:"code"`
 
-	// Data A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
-	// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+	// Data A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window, which
+	// follows the time; while the new version bakes, `old` is what it is compared with, from the window before. Once the
+	// rollout has ended they are what was judged last.
 	Data RolloutDetail `json:"data"`
 
 	// Message For people.
@@ -877,7 +880,8 @@ type RolloutEvent struct {
 	Share float64 `json:"share"`
 
 	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+	// gateway. `promoted` and `rolled_back`: the end.
 	State RolloutState `json:"state"`
 }
 
@@ -917,8 +921,11 @@ type RolloutGateway struct {
 	At time.Time `json:"at"`
 
 	// Current It has the present state of the rollout in force.
-	Current bool   `json:"current"`
-	Name    string `json:"name"`
+	Current bool `json:"current"`
+
+	// GapMs For how long nobody held the session that only one process may hold when the new version took it over there, in milliseconds. Absent: it was not handed over.
+	GapMs float64 `json:"gap_ms,omitempty,omitzero"`
+	Name  string  `json:"name"`
 
 	// Problem Why the new version never will be ready there.
 	Problem string `json:"problem,omitempty,omitzero"`
@@ -953,7 +960,8 @@ type RolloutListAnswer struct {
 
 // RolloutOptions How the rollout goes. What is left out comes from the gateway's settings (`plugins`, `canary`).
 type RolloutOptions struct {
-	// Accounts The names of the only accounts that the new version serves before it has everything. Left out or empty, all of them.
+	// Accounts The names of the only accounts that the new version serves before it has everything: a share of their messages, or
+	// by account, all of them from the first step on. Left out or empty, all accounts.
 	Accounts []string `json:"accounts,omitempty,omitzero"`
 
 	// BakeMs How long the old version stays warm once the new one has everything, in milliseconds, up to 7 days.
@@ -971,7 +979,8 @@ type RolloutOptions struct {
 	// MinSamples How many results of the new version a step needs before it is judged by its rates.
 	MinSamples *int `json:"min_samples,omitempty"`
 
-	// Steps The shares of the new version in percent, ascending. After the last it gets 100. A canary's alone.
+	// Steps The shares of the new version in percent, ascending, at least 0.01. After the last it gets 100. A canary's alone. By
+	// account, a step that no account falls into is passed over after three windows.
 	Steps []float64 `json:"steps,omitempty,omitzero"`
 
 	// WindowMs How long a step lasts at least, in milliseconds, up to a day.
@@ -1028,7 +1037,8 @@ type RolloutRequest struct {
 }
 
 // RolloutState `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+// gateway. `promoted` and `rolled_back`: the end.
 type RolloutState string
 
 // Segments How much of an SMS the text is.
@@ -1457,7 +1467,7 @@ type VersionFigures struct {
 	// Samples How many attempts say something about it: accepted, failed and uncertain.
 	Samples int `json:"samples"`
 
-	// StalledMs How long the oldest attempt without a result has been in flight.
+	// StalledMs For how long attempts have been in flight and none has come to its end, in milliseconds.
 	StalledMs float64 `json:"stalled_ms"`
 
 	// Throttled The provider asked to slow down; says nothing about the version.

@@ -62,7 +62,8 @@ func detailOf(d *rollout.Detail, answer Rollout) RolloutDetail {
 	for i := range d.Reports {
 		g := &d.Reports[i]
 		detail.Gateways[i] = RolloutGateway{
-			Name: g.Gateway, Ready: g.Ready, Current: g.Revision == d.Revision, WaitingFor: g.Waiting, Problem: g.Problem, At: g.At,
+			Name: g.Gateway, Ready: g.Ready, Current: g.Revision == d.Revision, WaitingFor: g.Waiting, Problem: g.Problem,
+			GapMs: milliseconds(g.Gap), At: g.At,
 		}
 	}
 	for i := range d.Events {

@@ -16,13 +16,7 @@ import (
 )
 
 const (
-	maxReason  = 500 // characters
-	maxSamples = 1_000_000
-	maxSteps   = 100
-	minWindow  = 100 * time.Millisecond
-	maxWindow  = 24 * time.Hour
-	maxBake    = 7 * 24 * time.Hour
-	maxRatio   = 1_000
+	maxReason = 500 // characters
 	// maxPlanAccounts bounds the accounts that a rollout may name.
 	maxPlanAccounts = 1_000
 )
@@ -98,17 +92,17 @@ func (s *server) planOf(ctx context.Context, plugin string, body *RolloutRequest
 
 // options puts what was given into the plan. What is wrong with the plan as a whole Begin finds out.
 func (p *problems) options(plan *core.RolloutPlan, o *RolloutOptions) {
-	if len(o.Steps) > maxSteps {
-		p.add("/options/steps", fmt.Sprintf("has %d steps; give at most %d", len(o.Steps), maxSteps))
+	if len(o.Steps) > rollout.MaxSteps {
+		p.add("/options/steps", fmt.Sprintf("has %d steps; give at most %d", len(o.Steps), rollout.MaxSteps))
 	} else if o.Steps != nil {
 		plan.Steps = o.Steps
 	}
 	if o.MinSamples != nil {
 		plan.MinSamples = *o.MinSamples
-		p.between("/options/min_samples", float64(*o.MinSamples), 1, maxSamples)
+		p.between("/options/min_samples", float64(*o.MinSamples), 1, rollout.MaxSamples)
 	}
-	p.duration("/options/window_ms", o.WindowMs, &plan.Window, minWindow, maxWindow)
-	p.duration("/options/bake_ms", o.BakeMs, &plan.Bake, 0, maxBake)
+	p.duration("/options/window_ms", o.WindowMs, &plan.Window, rollout.MinWindow, rollout.MaxWindow)
+	p.duration("/options/bake_ms", o.BakeMs, &plan.Bake, 0, rollout.MaxBake)
 	switch by := core.RolloutBy(o.By); by {
 	case "":
 	case core.ByMessage, core.ByAccount:
@@ -118,8 +112,8 @@ func (p *problems) options(plan *core.RolloutPlan, o *RolloutOptions) {
 	}
 	p.number("/options/gates/failure_rate", o.Gates.FailureRate, &plan.Gates.FailureRate, 0, 1)
 	p.number("/options/gates/uncertain_rate", o.Gates.UncertainRate, &plan.Gates.UncertainRate, 0, 1)
-	p.number("/options/gates/latency_ratio", o.Gates.LatencyRatio, &plan.Gates.LatencyRatio, 1, maxRatio)
-	p.number("/options/gates/memory_ratio", o.Gates.MemoryRatio, &plan.Gates.MemoryRatio, 1, maxRatio)
+	p.number("/options/gates/latency_ratio", o.Gates.LatencyRatio, &plan.Gates.LatencyRatio, 1, rollout.MaxRatio)
+	p.number("/options/gates/memory_ratio", o.Gates.MemoryRatio, &plan.Gates.MemoryRatio, 1, rollout.MaxRatio)
 }
 
 // number takes a number that was given, if it is between two bounds.

@@ -311,7 +311,7 @@ func TestGetRollout(t *testing.T) {
 			{Rollout: 7, At: at, State: core.RolloutCanary, Share: 5, Actor: "gateway-1", Reason: "it is as good", Old: &core.VersionFigures{Accepted: 1}, New: &figures},
 		},
 		Waiting: "95 of 100 results", Old: core.VersionFigures{Crashes: 1}, New: figures,
-		Reports: []core.RolloutReport{{Gateway: "gateway-1", Revision: 3, Ready: true, At: at}, {Gateway: "gateway-2", Revision: 2, Problem: "no such file", At: at}},
+		Reports: []core.RolloutReport{{Gateway: "gateway-1", Revision: 3, Ready: true, At: at}, {Gateway: "gateway-2", Revision: 2, Problem: "no such file", Gap: 120 * time.Millisecond, At: at}},
 	}
 	d := data[api.RolloutDetail](t, h.want(h.do("GET", smsRollouts+"/7", ""), 200, 0))
 	if d.Rollout.Id != 7 || d.Rollout.Share != 5 || d.Rollout.Step != 1 || d.WaitingFor != "95 of 100 results" || d.Old.Crashes != 1 {
@@ -324,7 +324,7 @@ func TestGetRollout(t *testing.T) {
 	if e := d.Events; len(e) != 2 || e[0].New.Samples != 0 || e[1].New.Samples != 95 || e[1].Old.Accepted != 1 || e[1].Share != 5 || e[1].Actor != "gateway-1" {
 		t.Errorf("events %+v", e)
 	}
-	if g := d.Gateways; len(g) != 2 || !g[0].Ready || !g[0].Current || g[1].Current || g[1].Problem != "no such file" {
+	if g := d.Gateways; len(g) != 2 || !g[0].Ready || !g[0].Current || g[1].Current || g[1].Problem != "no such file" || g[0].GapMs != 0 || g[1].GapMs != 120 {
 		t.Errorf("gateways %+v", g)
 	}
 	// Once it has ended, what was judged last stays.

@@ -20,13 +20,9 @@ import (
 
 // openCatalog opens the folder of the plugins. What is executed are copies in the data folder.
 func openCatalog(s *settings.Settings, logger *slog.Logger) (*catalog.Catalog, error) {
-	keys := make([]catalog.Key, len(s.Plugins.TrustedKeys))
-	for i, text := range s.Plugins.TrustedKeys {
-		key, err := catalog.ParseKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("plugins.trusted_keys, entry %d: %w", i+1, err)
-		}
-		keys[i] = key
+	keys, err := catalog.ParseKeys(s.Plugins.TrustedKeys)
+	if err != nil {
+		return nil, fmt.Errorf("plugins.trusted_keys: %w", err)
 	}
 	c, err := catalog.Open(catalog.Options{
 		Dir: s.Plugins.Dir, Store: cmp.Or(s.Plugins.Store, filepath.Join(s.DataDir, "plugins")),

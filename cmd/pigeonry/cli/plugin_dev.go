@@ -52,7 +52,7 @@ operator.`,
 		if err != nil {
 			return err
 		}
-		keys, err := trustedKeys(s)
+		keys, err := catalog.ParseKeys(s.Plugins.TrustedKeys)
 		if err != nil {
 			return err
 		}

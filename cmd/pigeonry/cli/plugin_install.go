@@ -31,7 +31,7 @@ there already is never replaced: other bytes are another version.`,
 		if err != nil {
 			return err
 		}
-		keys, err := trustedKeys(s)
+		keys, err := catalog.ParseKeys(s.Plugins.TrustedKeys)
 		if err != nil {
 			return err
 		}
@@ -65,17 +65,4 @@ type installed struct {
 	SHA256  string `json:"sha256"`
 	Path    string `json:"path"`
 	Signed  bool   `json:"signed"`
-}
-
-// trustedKeys reads the keys of the settings.
-func trustedKeys(s *settings.Settings) ([]catalog.Key, error) {
-	keys := make([]catalog.Key, len(s.Plugins.TrustedKeys))
-	for i, text := range s.Plugins.TrustedKeys {
-		key, err := catalog.ParseKey(text)
-		if err != nil {
-			return nil, fmt.Errorf("read number %d of trusted_keys: %w", i+1, err)
-		}
-		keys[i] = key
-	}
-	return keys, nil
 }

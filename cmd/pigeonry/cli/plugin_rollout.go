@@ -88,7 +88,9 @@ func (p Process) pluginRollout() *cobra.Command {
 		Short: "Roll out a version of a plugin",
 		Long: `Begins the way of a plugin to another version, older or newer, that is installed on every
 gateway. Every gateway starts it beside the old one; until all have, nothing changes for any
-message. What goes wrong before the end takes it back by itself.
+message. What goes wrong before the end takes it back by itself, and into quarantine where that
+is its own fault. A plugin that may hold only one session with its provider goes by
+--strategy immediate alone.
 
 What the flags leave out comes from the gateway's settings (plugins, canary). With --watch
 the command stays until the rollout has ended, and ends with 1 when the version was taken
@@ -183,7 +185,8 @@ func (p Process) pluginPromote() *cobra.Command {
 		Use:   "promote <plugin>",
 		Short: "Give the new version everything now",
 		Long: `Ends the steps, or the shadow, of the plugin's open rollout: the new version carries all
-messages, and the old one stays warm until it has baked. Once more, and the baking ends too.`,
+messages, and the old one stays warm until it has baked. Once more, and the baking ends too.
+While a gateway does not have the version, it is refused.`,
 		Example: `  pigeonry plugin promote sms --reason "an hour without a complaint"`,
 	}, func(r *remote) rolloutOrder { return r.PromoteRollout })
 }

@@ -260,6 +260,9 @@ func picture(d *client.RolloutDetail) []string {
 		if g.Problem != "" {
 			lines = append(lines, "gateway  "+g.Name+": "+g.Problem)
 		}
+		if g.GapMs > 0 {
+			lines = append(lines, "gap      nobody held the session for "+duration(g.GapMs)+" on "+g.Name)
+		}
 	}
 	return slices.Concat(lines, []string{""}, comparison(d))
 }

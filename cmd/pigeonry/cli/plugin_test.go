@@ -122,7 +122,7 @@ func inCanary() client.RolloutDetail {
 		},
 		Old:        client.VersionFigures{Samples: 1900, Accepted: 1881, Failed: 19, Refused: 3, P50Ms: 10, P99Ms: 12.34, MemoryBytes: 34 << 20},
 		New:        client.VersionFigures{Samples: 50, Accepted: 50, P50Ms: 9, P99Ms: 11, MemoryBytes: 36 << 20},
-		WaitingFor: "50 of 100 results",
+		WaitingFor: "50 of 100 results", Gateways: []client.RolloutGateway{{Name: "gateway-1", Ready: true, Current: true, GapMs: 120}},
 		Events: []client.RolloutEvent{
 			{At: at, State: "starting", Actor: "default/bootstrap", Reason: "from version 1.0.0 to 1.1.0"},
 			{At: at, State: "canary", Share: 1, Actor: "gateway-1", Reason: "it is ready everywhere"},

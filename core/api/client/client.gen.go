@@ -804,7 +804,8 @@ type Rollout struct {
 	Since time.Time `json:"since"`
 
 	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+	// gateway. `promoted` and `rolled_back`: the end.
 	State RolloutState `json:"state"`
 
 	// Step The place in the plan's `steps`, from 0, while it is a canary.
@@ -828,8 +829,9 @@ type RolloutAnswer struct {
 	RequestId string `json:"request_id"`
 }
 
-// RolloutDetail A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
-// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+// RolloutDetail A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window, which
+// follows the time; while the new version bakes, `old` is what it is compared with, from the window before. Once the
+// rollout has ended they are what was judged last.
 type RolloutDetail struct {
 	// Events What happened, oldest first, with the figures that were judged.
 	Events []RolloutEvent `json:"events"`
@@ -853,8 +855,9 @@ type RolloutDetailAnswer struct {
 	// Code 0 for success.
 	Code int `json:"code"`
 
-	// Data A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window; while the
-	// new version bakes, `old` is what it is compared with. Once the rollout has ended they are what was judged last.
+	// Data A rollout with what is known of it now. `old` and `new` are what both versions did on all gateways in the present window, which
+	// follows the time; while the new version bakes, `old` is what it is compared with, from the window before. Once the
+	// rollout has ended they are what was judged last.
 	Data RolloutDetail `json:"data"`
 
 	// Message For people.
@@ -882,7 +885,8 @@ type RolloutEvent struct {
 	Share float64 `json:"share"`
 
 	// State `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-	// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+	// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+	// gateway. `promoted` and `rolled_back`: the end.
 	State RolloutState `json:"state"`
 }
 
@@ -922,8 +926,11 @@ type RolloutGateway struct {
 	At time.Time `json:"at"`
 
 	// Current It has the present state of the rollout in force.
-	Current bool   `json:"current"`
-	Name    string `json:"name"`
+	Current bool `json:"current"`
+
+	// GapMs For how long nobody held the session that only one process may hold when the new version took it over there, in milliseconds. Absent: it was not handed over.
+	GapMs float64 `json:"gap_ms,omitempty,omitzero"`
+	Name  string  `json:"name"`
 
 	// Problem Why the new version never will be ready there.
 	Problem string `json:"problem,omitempty,omitzero"`
@@ -958,7 +965,8 @@ type RolloutListAnswer struct {
 
 // RolloutOptions How the rollout goes. What is left out comes from the gateway's settings (`plugins`, `canary`).
 type RolloutOptions struct {
-	// Accounts The names of the only accounts that the new version serves before it has everything. Left out or empty, all of them.
+	// Accounts The names of the only accounts that the new version serves before it has everything: a share of their messages, or
+	// by account, all of them from the first step on. Left out or empty, all accounts.
 	Accounts []string `json:"accounts,omitempty,omitzero"`
 
 	// BakeMs How long the old version stays warm once the new one has everything, in milliseconds, up to 7 days.
@@ -976,7 +984,8 @@ type RolloutOptions struct {
 	// MinSamples How many results of the new version a step needs before it is judged by its rates.
 	MinSamples *int `json:"min_samples,omitempty"`
 
-	// Steps The shares of the new version in percent, ascending. After the last it gets 100. A canary's alone.
+	// Steps The shares of the new version in percent, ascending, at least 0.01. After the last it gets 100. A canary's alone. By
+	// account, a step that no account falls into is passed over after three windows.
 	Steps []float64 `json:"steps,omitempty,omitzero"`
 
 	// WindowMs How long a step lasts at least, in milliseconds, up to a day.
@@ -1033,7 +1042,8 @@ type RolloutRequest struct {
 }
 
 // RolloutState `starting`: every gateway starts the new version. `shadow`: it gets copies, until somebody decides. `canary`: it has the share of the
-// step. `baking`: it has everything, and the old version is warm. `promoted` and `rolled_back`: the end.
+// step. `baking`: it gets everything, and the old version is warm, at least until the new one has taken over on every
+// gateway. `promoted` and `rolled_back`: the end.
 type RolloutState string
 
 // Segments How much of an SMS the text is.
@@ -1462,7 +1472,7 @@ type VersionFigures struct {
 	// Samples How many attempts say something about it: accepted, failed and uncertain.
 	Samples int `json:"samples"`
 
-	// StalledMs How long the oldest attempt without a result has been in flight.
+	// StalledMs For how long attempts have been in flight and none has come to its end, in milliseconds.
 	StalledMs float64 `json:"stalled_ms"`
 
 	// Throttled The provider asked to slow down; says nothing about the version.
@@ -1992,8 +2002,9 @@ type ClientInterface interface {
 	// BeginRolloutWithBody Roll out a version
 	//
 	// Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-	// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-	// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+	// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+	// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+	// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2003,8 +2014,9 @@ type ClientInterface interface {
 	// BeginRollout Roll out a version
 	//
 	// Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-	// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-	// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+	// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+	// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+	// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2019,7 +2031,7 @@ type ClientInterface interface {
 	// PauseRolloutWithBody Hold the step
 	//
 	// The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-	// the same. Pausing twice is harmless.
+	// the same. One that is paused already is a conflict (2015).
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2029,7 +2041,7 @@ type ClientInterface interface {
 	// PauseRollout Hold the step
 	//
 	// The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-	// the same. Pausing twice is harmless.
+	// the same. One that is paused already is a conflict (2015).
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2040,7 +2052,7 @@ type ClientInterface interface {
 	//
 	// Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 	// has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-	// version to be ready everywhere is a conflict (2015).
+	// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2051,7 +2063,7 @@ type ClientInterface interface {
 	//
 	// Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 	// has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-	// version to be ready everywhere is a conflict (2015).
+	// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2106,8 +2118,8 @@ type ClientInterface interface {
 
 	// RemoveVersion Remove a version
 	//
-	// Removes a version that is not in use from every gateway. The same bytes may be installed again later; others need
-	// another version.
+	// Removes a version that is not in use from every gateway, also from those that are down now, and on this gateway also
+	// one whose files are bad. The same bytes may be installed again later; others need another version.
 	//
 	// Corresponds with DELETE /api/plugins/{name}/versions/{version} (the `RemoveVersion` operationId).
 	RemoveVersion(ctx context.Context, name PluginName, version Version, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2593,8 +2605,9 @@ func (c *Client) ListRollouts(ctx context.Context, name PluginName, params *List
 // BeginRolloutWithBody Roll out a version
 //
 // Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2614,8 +2627,9 @@ func (c *Client) BeginRolloutWithBody(ctx context.Context, name PluginName, para
 // BeginRollout Roll out a version
 //
 // Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2650,7 +2664,7 @@ func (c *Client) GetRollout(ctx context.Context, name PluginName, id RolloutId, 
 // PauseRolloutWithBody Hold the step
 //
 // The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-// the same. Pausing twice is harmless.
+// the same. One that is paused already is a conflict (2015).
 //
 // Takes any type of body and a specified content type.
 //
@@ -2670,7 +2684,7 @@ func (c *Client) PauseRolloutWithBody(ctx context.Context, name PluginName, id R
 // PauseRollout Hold the step
 //
 // The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-// the same. Pausing twice is harmless.
+// the same. One that is paused already is a conflict (2015).
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2691,7 +2705,7 @@ func (c *Client) PauseRollout(ctx context.Context, name PluginName, id RolloutId
 //
 // Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 // has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-// version to be ready everywhere is a conflict (2015).
+// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2712,7 +2726,7 @@ func (c *Client) PromoteRolloutWithBody(ctx context.Context, name PluginName, id
 //
 // Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 // has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-// version to be ready everywhere is a conflict (2015).
+// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2827,8 +2841,8 @@ func (c *Client) ListVersions(ctx context.Context, name PluginName, reqEditors .
 
 // RemoveVersion Remove a version
 //
-// Removes a version that is not in use from every gateway. The same bytes may be installed again later; others need
-// another version.
+// Removes a version that is not in use from every gateway, also from those that are down now, and on this gateway also
+// one whose files are bad. The same bytes may be installed again later; others need another version.
 //
 // Corresponds with DELETE /api/plugins/{name}/versions/{version} (the `RemoveVersion` operationId).
 func (c *Client) RemoveVersion(ctx context.Context, name PluginName, version Version, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4638,8 +4652,9 @@ type ClientWithResponsesInterface interface {
 	// BeginRolloutWithBodyWithResponse Roll out a version
 	//
 	// Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-	// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-	// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+	// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+	// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+	// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4649,8 +4664,9 @@ type ClientWithResponsesInterface interface {
 	// BeginRolloutWithResponse Roll out a version
 	//
 	// Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-	// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-	// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+	// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+	// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+	// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4667,7 +4683,7 @@ type ClientWithResponsesInterface interface {
 	// PauseRolloutWithBodyWithResponse Hold the step
 	//
 	// The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-	// the same. Pausing twice is harmless.
+	// the same. One that is paused already is a conflict (2015).
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4677,7 +4693,7 @@ type ClientWithResponsesInterface interface {
 	// PauseRolloutWithResponse Hold the step
 	//
 	// The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-	// the same. Pausing twice is harmless.
+	// the same. One that is paused already is a conflict (2015).
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4688,7 +4704,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 	// has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-	// version to be ready everywhere is a conflict (2015).
+	// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4699,7 +4715,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 	// has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-	// version to be ready everywhere is a conflict (2015).
+	// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4756,8 +4772,8 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveVersionWithResponse Remove a version
 	//
-	// Removes a version that is not in use from every gateway. The same bytes may be installed again later; others need
-	// another version.
+	// Removes a version that is not in use from every gateway, also from those that are down now, and on this gateway also
+	// one whose files are bad. The same bytes may be installed again later; others need another version.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8193,8 +8209,9 @@ func (c *ClientWithResponses) ListRolloutsWithResponse(ctx context.Context, name
 // BeginRolloutWithBodyWithResponse Roll out a version
 //
 // Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8210,8 +8227,9 @@ func (c *ClientWithResponses) BeginRolloutWithBodyWithResponse(ctx context.Conte
 // BeginRolloutWithResponse Roll out a version
 //
 // Begins the way to another version, older or newer. Every gateway starts it beside the old one; until all have, nothing changes
-// for any message. What goes wrong before the end takes the new version back by itself, into quarantine. A
-// rollout of the plugin that only bakes is promoted first; any other open one is a conflict (2014).
+// for any message. What goes wrong before the end takes the new version back by itself, and into quarantine where it is
+// shown to be the version's own fault. A rollout of the plugin that only bakes is promoted first; any other open one is a
+// conflict (2014). A plugin that may hold only one session with its provider goes by `immediate` alone.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8240,7 +8258,7 @@ func (c *ClientWithResponses) GetRolloutWithResponse(ctx context.Context, name P
 // PauseRolloutWithBodyWithResponse Hold the step
 //
 // The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-// the same. Pausing twice is harmless.
+// the same. One that is paused already is a conflict (2015).
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8256,7 +8274,7 @@ func (c *ClientWithResponses) PauseRolloutWithBodyWithResponse(ctx context.Conte
 // PauseRolloutWithResponse Hold the step
 //
 // The step does not end by itself until the rollout is resumed. A new version that does worse is taken back all
-// the same. Pausing twice is harmless.
+// the same. One that is paused already is a conflict (2015).
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8273,7 +8291,7 @@ func (c *ClientWithResponses) PauseRolloutWithResponse(ctx context.Context, name
 //
 // Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 // has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-// version to be ready everywhere is a conflict (2015).
+// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8290,7 +8308,7 @@ func (c *ClientWithResponses) PromoteRolloutWithBodyWithResponse(ctx context.Con
 //
 // Ends the steps, or the shadow, at once: the new version carries all messages, and the old one stays warm until it
 // has baked. A rollout that bakes already is finished, and the old version stopped. One that still waits for the new
-// version to be ready everywhere is a conflict (2015).
+// version to be ready everywhere is a conflict (2015), and so is one while a gateway does not have the version.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -8383,8 +8401,8 @@ func (c *ClientWithResponses) ListVersionsWithResponse(ctx context.Context, name
 
 // RemoveVersionWithResponse Remove a version
 //
-// Removes a version that is not in use from every gateway. The same bytes may be installed again later; others need
-// another version.
+// Removes a version that is not in use from every gateway, also from those that are down now, and on this gateway also
+// one whose files are bad. The same bytes may be installed again later; others need another version.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -236,7 +236,7 @@ plugins {
 		{
 			name: "steps and sizes", file: "plugins {\n  canary {\n    steps = [10, 10, 100]\n  }\n  sandbox {\n    memory = \"2TB\"\n  }\n  env = [\"A B\"]\n}\n",
 			want: []string{
-				`gateway.hcl:3:13: steps is not ascending from above 0 — write shares in percent, like [1, 10, 50, 100]`,
+				`gateway.hcl:3:13: steps is not ascending — write shares in percent, like [1, 10, 50, 100]`,
 				`gateway.hcl:6:14: memory is out of bounds — use a size between "16MiB" and "1024GiB"`,
 				`gateway.hcl:8:9: env has an entry, number 1, that is not the name of an environment variable — write its name, like "HTTPS_PROXY"`,
 			},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/rollout"
 )
 
 // block says what may stand in a block of the configuration file.
@@ -54,8 +55,6 @@ const (
 	maxRetention = 3650 * day
 	minWindow    = time.Millisecond
 	maxWindow    = 31 * day
-	maxSamples   = 1_000_000
-	maxRatio     = 1_000
 	maxCores     = 1_024
 	minMemory    = 16 << 20 // less, and no plugin starts
 	maxMemory    = 1 << 40
@@ -131,14 +130,14 @@ func pluginsSchema() block {
 		blocks: map[string]block{
 			"canary": {attributes: map[string]check{
 				"steps":              steps,
-				"min_samples":        integer(1, maxSamples),
-				"window":             duration(100*time.Millisecond, day),
-				"bake":               duration(0, 7*day),
+				"min_samples":        integer(1, rollout.MaxSamples),
+				"window":             duration(rollout.MinWindow, rollout.MaxWindow),
+				"bake":               duration(0, rollout.MaxBake),
 				"by":                 oneOf(string(core.ByMessage), string(core.ByAccount)),
 				"max_failure_rate":   number(1),
 				"max_uncertain_rate": number(1),
-				"max_latency_ratio":  between(1, maxRatio),
-				"max_memory_ratio":   between(1, maxRatio),
+				"max_latency_ratio":  between(1, rollout.MaxRatio),
+				"max_memory_ratio":   between(1, rollout.MaxRatio),
 			}},
 			"sandbox": {attributes: map[string]check{
 				"user":      text,

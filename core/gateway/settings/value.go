@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pigeonry/pigeonry/core/rollout"
 )
 
 // A check turns a value as it was written (string, int64, float64 or bool; always a string where it comes
@@ -160,7 +162,7 @@ func list(least int, example string, each check) check {
 // steps takes the shares of a new version, in percent.
 func steps(value any) (any, error) {
 	const example = "[1, 10, 50, 100]"
-	shares, err := list(1, example, between(0, 100))(value)
+	shares, err := list(1, example, between(rollout.LeastShare, 100))(value)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +170,7 @@ func steps(value any) (any, error) {
 	for _, entry := range shares.([]any) { //nolint:forcetypeassert // list gives a list, between numbers
 		share := entry.(float64) //nolint:forcetypeassert // see above
 		if share <= before {
-			return nil, wrong("is not ascending from above 0", "write shares in percent, like "+example)
+			return nil, wrong("is not ascending", "write shares in percent, like "+example)
 		}
 		before = share
 	}

@@ -27,7 +27,7 @@ type Version struct {
 	Channels  []string // from the manifest; empty: unknown
 	Plaintext bool     // from the manifest: the plugin cannot do mutual TLS
 	Signed    bool     // a trusted key has signed the manifest
-	// InstalledAt is when its folder got its place or its content last changed, by the clock of the file system.
+	// InstalledAt is when its folder got its place or last changed, by the clock of the file system. Scan knows it.
 	InstalledAt time.Time
 	Problem     *Fault // why the version cannot be used; nil: nothing known
 }
@@ -185,6 +185,9 @@ func (c *Catalog) scanPlugin(plugin string, before map[string]measurement) []Ver
 	for i, v := range versions {
 		found[i] = c.inspect(filepath.Join(folder, v), plugin, v, before)
 		c.remember(&found[i])
+		if info, err := os.Stat(filepath.Join(folder, v)); err == nil { // else it is gone by now
+			found[i].InstalledAt = changeTime(info)
+		}
 	}
 	return found
 }
@@ -217,9 +220,6 @@ func (c *Catalog) inspect(folder, plugin, version string, before map[string]meas
 	if !ValidVersion(version) {
 		v.Problem = invalidVersion(version)
 		return v
-	}
-	if info, err := os.Stat(folder); err == nil { // else the next look says what is wrong
-		v.InstalledAt = changeTime(info)
 	}
 	m, text, found, fault := manifestIn(folder)
 	switch {

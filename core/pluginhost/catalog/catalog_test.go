@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -110,7 +111,26 @@ func (h *house) only() catalog.Version {
 	if len(versions) != 1 {
 		h.t.Fatalf("want one version, have %+v", versions)
 	}
+	if versions[0].InstalledAt.IsZero() {
+		h.t.Errorf("nobody knows since when it is there: %+v", versions[0])
+	}
+	versions[0].InstalledAt = time.Time{} // what installs it does not know
 	return versions[0]
+}
+
+// A version is installed when its folder gets its place, however old what is in it is.
+func TestInstalledAt(t *testing.T) {
+	h := open(t, nil)
+	began := time.Now().Add(-time.Second) // clocks of file systems are coarse
+	old := began.Add(-24 * time.Hour)
+	work, place := filepath.Join(h.dir, "sms", "1.0.0.tmp"), filepath.Join(h.dir, "sms", "1.0.0")
+	write(t, filepath.Join(work, "sms"), script("x"), 0o755)
+	h.must(os.Chtimes(filepath.Join(work, "sms"), old, old))
+	h.must(os.Chtimes(work, old, old))
+	h.must(os.Rename(work, place))
+	if found := h.scan(); len(found) != 1 || found[0].InstalledAt.Before(began) {
+		t.Errorf("found %+v, want it installed since %s", found, began)
+	}
 }
 
 // run stages a version and returns what it says when it is executed.

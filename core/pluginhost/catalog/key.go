@@ -44,6 +44,19 @@ func ParseKey(text string) (Key, error) {
 	return Key{id: minisignID(public.ID()), public: raw[10:], minisign: &public}, nil
 }
 
+// ParseKeys reads several public keys. An error says which of them it is about.
+func ParseKeys(texts []string) ([]Key, error) {
+	keys := make([]Key, len(texts))
+	for i, text := range texts {
+		key, err := ParseKey(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted key number %d: %w", i+1, err)
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}
+
 func minisignID(id uint64) string { return fmt.Sprintf("%016X", id) }
 
 func parsePEMKey(text string) (Key, error) {
