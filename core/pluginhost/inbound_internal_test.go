@@ -18,8 +18,9 @@ func TestReceiptsOfSeveralRecipients(t *testing.T) {
 	key := func(to string) string {
 		return g.toReceipt("sms/main", &channelv1.Receipt{ProviderId: "p", Status: 1, Recipient: to}, time.Now()).DedupeKey
 	}
-	if key("+861") == key("+862") || key("+861") == key("") || key("+861") != key("+861") {
-		t.Errorf("keys: %q, %q, %q", key("+861"), key("+862"), key(""))
+	first, again, other, nobody := key("+861"), key("+861"), key("+862"), key("")
+	if first != again || first == other || first == nobody {
+		t.Errorf("keys: %q, %q, %q, %q", first, again, other, nobody)
 	}
 }
 

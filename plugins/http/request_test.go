@@ -247,11 +247,11 @@ func TestUnfitMessage(t *testing.T) {
 // A template may tell the provider where to call back, as the gateway says.
 func TestCallbackURL(t *testing.T) {
 	p := provide(t, nil)
-	var ctx context.Context
+	contexts := make(chan context.Context, 1)
 	var opened *connector
 	plugin := plugin()
-	plugin.Open = func(of context.Context, c config) (_ sdk.Sender, err error) {
-		ctx = context.WithoutCancel(of)
+	plugin.Open = func(ctx context.Context, c config) (_ sdk.Sender, err error) {
+		contexts <- ctx
 		opened, err = open(c)
 		return opened, err
 	}
@@ -265,7 +265,7 @@ func TestCallbackURL(t *testing.T) {
 	if err != nil || len(resp.GetDiagnostics()) > 0 {
 		t.Fatalf("%v, %v", resp, err)
 	}
-	if _, err := opened.Send(ctx, message()); err != nil {
+	if _, err := opened.Send(context.WithoutCancel(<-contexts), message()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := p.last(t).body, "StatusCallback=https%3A%2F%2Fgateway.example.com%2Fcallbacks%2Fsms%2Fmain%2Fstatus"; got != want {

@@ -24,9 +24,20 @@ type config struct {
 	} `cfg:"tls"`
 }
 
-type channel struct{ config }
+type channel struct {
+	config
+	session *sdk.TokenSource
+}
+
+// login is what a provider gives for the token of the config.
+func login(context.Context) (sdk.Token, error) {
+	return sdk.Token{Value: "session-of-an-hour", Expires: time.Now().Add(time.Hour)}, nil
+}
 
 func (c *channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
+	if _, err := c.session.Get(ctx); err != nil {
+		return sdk.Receipt{}, err
+	}
 	switch m.Recipient {
 	case "slow":
 		reach(m)
@@ -91,6 +102,8 @@ func (c *channel) Check(context.Context) error {
 func main() {
 	sdk.Serve(sdk.Plugin[config]{
 		Name: "good", Version: "1.0.0", Prototype: (*channel)(nil),
-		Open: func(_ context.Context, c config) (sdk.Sender, error) { return &channel{c}, nil },
+		Open: func(ctx context.Context, c config) (sdk.Sender, error) {
+			return &channel{c, sdk.SharedToken(ctx, "session", c.Token, login)}, nil
+		},
 	})
 }
