@@ -36,7 +36,8 @@ async function main() {
       out.push({ code: e.code });
     }
   }
-  // sendEach speaks HTTP/2, send HTTP/1.1.
+  // Over HTTP/2 this version writes the scheme as "https:", which Google takes and net/http, rightly, does not.
+  messaging.enableLegacyHttpTransport();
   const each = await messaging.sendEach([{ ...message, token: 'each-1' }, { ...message, token: 'unregistered-2' }]);
   for (const r of each.responses) {
     out.push(r.success ? { name: r.messageId } : { code: r.error.code });
