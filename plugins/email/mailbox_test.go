@@ -310,7 +310,9 @@ func TestMailboxEndsWithItsContext(t *testing.T) {
 			t.Errorf("%s does not end", name)
 		}
 	}
-	if err := connect(t, 25).Receive(t.Context(), nil); err != nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := connect(t, 25).Receive(ended, nil); err != nil {
 		t.Errorf("without a mailbox: %v", err)
 	}
 }
