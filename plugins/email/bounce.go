@@ -87,7 +87,7 @@ func (p *returnPath) of(attemptID string) string {
 }
 
 // gatewayAttempt is the form of the gateway's ids: <record>.<attempt>.
-var gatewayAttempt = regexp.MustCompile(`^[0-9]{1,19}\.[0-9]{1,9}$`)
+var gatewayAttempt = regexp.MustCompile(`^\d{1,19}\.\d{1,9}$`)
 
 // mark writes an attempt in lower case letters, digits and dots: servers on the way may change the case. With a secret,
 // a signature follows, so that nobody can make up a bounce of a mail that he has not got.

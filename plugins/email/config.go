@@ -186,8 +186,8 @@ func newIdentity(c config) (identity, error) {
 	id.unsubscriber, err = newUnsubscriber(c.Unsubscribe)
 	errs = append(errs, err)
 	id.signers, err = newSigners(c.DKIM, domainOf(id.from.Address))
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return identity{}, err
+	if all := errors.Join(append(errs, err)...); all != nil {
+		return identity{}, all
 	}
 	return id, nil
 }

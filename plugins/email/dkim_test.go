@@ -31,9 +31,22 @@ type keyring struct {
 	txt    map[string]string
 }
 
+// madeKeyring is made once: an RSA key takes its time.
+var madeKeyring struct {
+	sync.Once
+	keyring
+}
+
+// newKeyring is shared by all tests, which must not change it.
 func newKeyring(tb testing.TB) *keyring {
 	tb.Helper()
-	k := &keyring{txt: map[string]string{}}
+	madeKeyring.Do(func() { madeKeyring.fill(tb) })
+	return &madeKeyring.keyring
+}
+
+func (k *keyring) fill(tb testing.TB) {
+	tb.Helper()
+	k.txt = map[string]string{}
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		tb.Fatal(err)
@@ -48,7 +61,6 @@ func newKeyring(tb testing.TB) *keyring {
 		tb.Fatal(err)
 	}
 	k.add(tb, "ed2026", edKey, "v=DKIM1; k=ed25519; p="+base64.StdEncoding.EncodeToString(edPublic))
-	return k
 }
 
 func (k *keyring) add(tb testing.TB, selector string, key crypto.Signer, record string) {

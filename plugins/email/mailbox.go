@@ -249,7 +249,8 @@ type received struct {
 
 // unseen fetches mails that are not marked as seen, without marking them.
 func (r *reader) unseen(ctx context.Context) ([]received, error) {
-	defer r.bound(ctx)()
+	release := r.bound(ctx)
+	defer release()
 	select {
 	case <-r.changed: // what it told of is about to be found
 	default:
@@ -278,7 +279,8 @@ func (r *reader) unseen(ctx context.Context) ([]received, error) {
 
 // settle marks mails as seen and moves reports away.
 func (r *reader) settle(ctx context.Context, all, reports imap.UIDSet) error {
-	defer r.bound(ctx)()
+	release := r.bound(ctx)
+	defer release()
 	seen := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagSeen}}
 	if err := r.client.Store(all, seen, nil).Close(); err != nil {
 		return fmt.Errorf("mark mails as seen: %w", err)
@@ -315,7 +317,8 @@ func (r *reader) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx) // closing the connection ends the command
 	}
-	defer r.bound(ctx)()
+	release := r.bound(ctx)
+	defer release()
 	if err := errors.Join(idle.Close(), idle.Wait()); err != nil {
 		return fmt.Errorf("wait for mails: %w", err)
 	}
@@ -323,7 +326,8 @@ func (r *reader) wait(ctx context.Context) error {
 }
 
 func (r *reader) idle(ctx context.Context) (*imapclient.IdleCommand, error) {
-	defer r.bound(ctx)()
+	release := r.bound(ctx)
+	defer release()
 	idle, err := r.client.Idle()
 	if err != nil {
 		return nil, fmt.Errorf("wait for mails: %w", err)
@@ -333,7 +337,8 @@ func (r *reader) idle(ctx context.Context) (*imapclient.IdleCommand, error) {
 
 // noop lets the server tell what is new.
 func (r *reader) noop(ctx context.Context) error {
-	defer r.bound(ctx)()
+	release := r.bound(ctx)
+	defer release()
 	if err := r.client.Noop().Wait(); err != nil {
 		return fmt.Errorf("look for mails: %w", err)
 	}

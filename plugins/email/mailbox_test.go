@@ -345,6 +345,30 @@ func TestMailboxFailures(t *testing.T) {
 	}
 }
 
+// TestServerThatDoesNotTell asks by NOOP what is new, where there is no IDLE.
+func TestServerThatDoesNotTell(t *testing.T) {
+	office := openPostOffice(t, authority{}, imap.CapIdle)
+	c := connect(t, 25, office.config())
+	r, err := openMailbox(t.Context(), c.mailbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	office.put(vacation)
+	if err := r.noop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.changed:
+	default:
+		t.Error("a mail that has come is not heard of")
+	}
+	office.hangUp()
+	if err := r.noop(t.Context()); err == nil {
+		t.Error("a connection that is gone answers")
+	}
+}
+
 func TestMailboxConfig(t *testing.T) {
 	tests := map[string]struct {
 		edit func(*mailboxConfig)

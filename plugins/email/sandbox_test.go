@@ -160,13 +160,13 @@ func TestSandboxBounces(t *testing.T) {
 			t.Fatal(err)
 		}
 		send(t, c, "ann@example.org", attempt)
-		want := map[string]bool{ // status and attempt; the forged one has none and fits no mail
-			attempt + " 4": true, attempt + " 1": undelivered == 0, attempt + " 2": undelivered == 1, " 2": true,
+		want := map[string]bool{ // attempt and status; the forged one has no attempt and fits no mail
+			attempt + "/4": true, attempt + "/1": undelivered == 0, attempt + "/2": undelivered == 1, "/2": true,
 		}
 		seen, keys := map[string]int{}, map[string]bool{}
 		for range 4 {
 			got := <-receipts
-			key := got.AttemptID + " " + strconv.Itoa(int(got.Status))
+			key := got.AttemptID + "/" + strconv.Itoa(int(got.Status))
 			seen[key]++
 			keys[got.DedupeKey] = true
 			if !want[key] || (got.ProviderID == "msg_"+attempt+"@example.com") != (got.AttemptID != "") {

@@ -190,6 +190,29 @@ func TestConversations(t *testing.T) {
 	}
 }
 
+// TestAsksForNotifications looks at the parameters of RFC 3461 on the wire.
+func TestAsksForNotifications(t *testing.T) {
+	const offers, none = greeting + "250-script\n250 DSN\n", greeting + "250 script\n"
+	const rest = "250 ok\nC: DATA\n354 go\nC: .\n250 ok"
+	tests := []struct{ name, dsn, scene, attempt string }{
+		{"off", "off", offers + "C: MAIL FROM:<shop@example.com>\r\n250 ok\nC: RCPT TO:<ann@example.com>\r\n" + rest, "12345.2"},
+		{"failure", dsnFailure, offers + "C: MAIL FROM:<shop@example.com> RET=HDRS ENVID=12345.2\r\n250 ok\nC: RCPT TO:<ann@example.com> NOTIFY=FAILURE,DELAY\r\n" + rest, "12345.2"},
+		{"success", dsnSuccess, offers + "C: MAIL FROM:<shop@example.com> RET=HDRS ENVID=12345.2\r\n250 ok\nC: RCPT TO:<ann@example.com> NOTIFY=SUCCESS,FAILURE,DELAY\r\n" + rest, "12345.2"},
+		{"an id that is too long", dsnFailure, offers + "C: MAIL FROM:<shop@example.com> RET=HDRS\r\n250 ok\nC: RCPT TO:<ann@example.com> NOTIFY=FAILURE,DELAY\r\n" + rest, strings.Repeat("x", 60)},
+		{"a server that offers none", dsnSuccess, none + "C: MAIL FROM:<shop@example.com>\r\n250 ok\nC: RCPT TO:<ann@example.com>\r\n" + rest, "12345.2"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			server := play(t, test.scene)
+			m := message("hi")
+			m.AttemptID = test.attempt
+			if _, err := connect(t, server.port, func(c *config) { c.DSN = test.dsn }).Send(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestStaleConnectionIsReplacedWithinTheAttempt(t *testing.T) {
 	const hello = greeting + "250 script\n"
 	endings := map[string]string{
