@@ -94,6 +94,15 @@ connector "sms" "main" {
   # rate          = 0      # messages a second at most; 0: what the plugin suggests
   # max_in_flight = 0      # attempts at a time at most; 0: what the plugin suggests
   # timeout       = "30s"  # of one attempt
+  # failover_ramp = "30s"  # once it cannot be used: until all of its messages may go to other connectors
+  #
+  # route {                         # takes only messages that fit all of it; none: every message of the channel
+  #   accounts          = ["shop"]  # theirs is also what comes in over the connector
+  #   countries         = ["CN"]    # of the recipient's number
+  #   prefixes          = ["+8613"] # beginnings of the recipient
+  #   templates         = [12]      # ids of templates
+  #   provider_template = true      # only those that name a template of the provider's own
+  # }
   #
   # retry {
   #   first_delay = "1s"

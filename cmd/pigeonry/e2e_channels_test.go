@@ -30,6 +30,7 @@ type provider struct {
 	channel   string
 	plugin    string
 	config    string                     // of the connector; {{sandbox}} is the sandbox's HTTP address
+	block     string                     // what else the connector says
 	settings  string                     // at the sandbox; {{callback}} is the connector's callback URL
 	recipient func(s *system, i int) any // the i-th recipient
 	template  string                     // of the provider's own, as JSON; "": the text goes out
@@ -199,7 +200,7 @@ func startChannels(t *testing.T, providers []provider, sandboxArgs ...string) *s
 			"{{fcm}}", fmt.Sprintf("file(%q)", filepath.Join(s.dir, "service-account.json")),
 			"{{apns}}", fmt.Sprintf("file(%q)", filepath.Join(s.dir, "apns.p8")),
 		).Replace(p.config)
-		fmt.Fprintf(&b, "connector %q %q {\n  plugin = %q\n  retry { first_delay = \"100ms\" }\n  config {\n%s\n  }\n}\n", p.channel, p.name, p.plugin, config)
+		fmt.Fprintf(&b, "connector %q %q {\n  plugin = %q\n  retry { first_delay = \"100ms\" }\n%s\n  config {\n%s\n  }\n}\n", p.channel, p.name, p.plugin, p.block, config)
 	}
 	for name, content := range map[string]string{
 		s.config: b.String(), filepath.Join(s.dir, "service-account.json"): fcm.ServiceAccount, filepath.Join(s.dir, "apns.p8"): apns.PrivateKey,
@@ -510,5 +511,78 @@ func (s *system) agree(p provider, b batch, n int) {
 	progress := s.progress(b)
 	if len(seen) != n || outcomes["delivered"]+outcomes["undelivered"] != n || progress["undelivered"] != outcomes["undelivered"] {
 		s.t.Errorf("%s: %d recipients, the ledger says %v, the gateway %v; want %d in all", p.name, len(seen), outcomes, progress, n)
+	}
+}
+
+// named returns the provider of a name.
+func named(name string) provider {
+	all := channels()
+	return all[slices.IndexFunc(all, func(p provider) bool { return p.name == name })]
+}
+
+// A provider that fails sends nothing; its messages go out over the next one, once, and come back to the first when it is well.
+func TestFailover(t *testing.T) {
+	first, second := named("twilio"), named("aliyun")
+	second.block = "order = 1"
+	s := startChannels(t, []provider{first, second}, "-receipt-delay", "20ms")
+	send := func(i int) accepted {
+		r := second.request(s, i)
+		delete(r, "connector")
+		r["content"], r["priority"] = "Your code is {{code}}", 10
+		return get[accepted](s, http.MethodPost, "/api/messages/send", r)
+	}
+	mend := s.fault(first, `"error_rate": 1, "error_kind": "temporary"`)
+	var sent []accepted
+	for i := range 50 {
+		sent = append(sent, send(i))
+	}
+	for i, a := range sent {
+		if m := s.arrives(second, a.RecordID); m.Doubtful {
+			t.Errorf("message %d is marked, though it surely went out once", i)
+		}
+		one, _ := s.taken(first, i)
+		other, _ := s.taken(second, i)
+		if one != 0 || other != 1 {
+			t.Errorf("message %d: taken %d times by the first, %d times by the second", i, one, other)
+		}
+	}
+	mend()
+	s.await("the first has messages again", 60*time.Second, func() bool {
+		i := 1000 + len(sent)
+		sent = append(sent, send(i))
+		s.arrives(second, sent[len(sent)-1].RecordID)
+		taken, _ := s.taken(first, i)
+		return taken == 1
+	})
+}
+
+// Messages go where the routes of the connectors send them.
+func TestRoutes(t *testing.T) {
+	china, world, own := named("aliyun"), named("twilio"), named("tencent")
+	china.block = `route { countries = ["CN"] }`
+	world.block = `order = 1`
+	own.block = `route { provider_template = true }`
+	own.recipient = func(_ *system, i int) any { return fmt.Sprintf("+447700900%03d", i) }
+	s := startChannels(t, []provider{china, world, own}, "-receipt-delay", "20ms")
+	send := func(p provider, i int, template string) provider {
+		t.Helper()
+		r := map[string]any{"channel": "sms", "recipient": p.recipient(s, i), "content": "Your code is 1"}
+		if template != "" {
+			r["provider_templates"] = map[string]any{template: map[string]any{"id": "1000", "parameters": map[string]string{"1": "1"}}}
+		}
+		s.arrives(p, get[accepted](s, http.MethodPost, "/api/messages/send", r).RecordID)
+		return p
+	}
+	for i := range 5 {
+		send(own, i, "sms/tencent")
+		if taken, _ := s.taken(own, i); taken != 1 {
+			t.Errorf("a message with a template of Tencent's went elsewhere")
+		}
+		british := own
+		british.name = world.name
+		send(british, 10+i, "")
+		if taken, _ := s.taken(british, 10+i); taken != 1 {
+			t.Errorf("a message to Britain went elsewhere than to the connector for the world")
+		}
 	}
 }
