@@ -41,6 +41,8 @@ type provider struct {
 	refusal, code string
 	// expire is the event that ends all access tokens; "": the provider has none.
 	expire string
+	// writes is the event of a user who writes Hello; "": none can.
+	writes string
 }
 
 func (p provider) connector() string { return p.channel + "/" + p.name }
@@ -70,6 +72,7 @@ func channels() []provider {
 			settings: `{"report_url": "{{callback}}?token=token-of-callbacks", "up_url": "{{callback}}?token=token-of-callbacks"}`,
 			template: `{"id": "SMS_CODE", "parameters": {"code": "{{code}}"}}`,
 			refusal:  "isv.MOBILE_NUMBER_ILLEGAL", code: "invalid_recipient",
+			writes: `{"type": "up", "from": "+8613800138000", "text": "Hello", "sign": "Sandbox", "dest_code": "1234"}`,
 		},
 		{
 			name: "tencent", channel: "sms", plugin: "sms", receipts: "delivered", recipient: phone,
@@ -84,6 +87,7 @@ func channels() []provider {
 			settings: `{"report_url": "{{callback}}?token=token-of-callbacks", "reply_url": "{{callback}}?token=token-of-callbacks"}`,
 			template: `{"id": "1000", "parameters": {"1": "{{code}}"}}`,
 			refusal:  "InvalidParameterValue.IncorrectPhoneNumber", code: "invalid_recipient",
+			writes: `{"type": "reply", "from": "+8613800138000", "text": "Hello", "sign": "Sandbox", "extend": "12"}`,
 		},
 		{
 			name: "twilio", channel: "sms", plugin: "sms", receipts: "delivered", recipient: phone,
@@ -95,6 +99,7 @@ func channels() []provider {
 			}`,
 			settings: `{"incoming_url": "{{callback}}"}`,
 			refusal:  "21610", code: "unsubscribed",
+			writes: `{"type": "message", "from": "+4917612345678", "to": "+15005550006", "text": "Hello"}`,
 		},
 		{
 			name: "fcm", channel: "app", plugin: "app",
@@ -156,7 +161,8 @@ func channels() []provider {
 			settings:  `{"callback_url": "{{callback}}"}`,
 			recipient: func(_ *system, i int) any { return fmt.Sprintf("oLVPpjqs9BhvzwPj5A-%08d", i) },
 			template:  `{"id": "ngqIpbwh8bUfcSsECmogfXcV14J0tQlEpBO27izEYtY", "parameters": {"first": "{{code}}"}}`,
-			refusal:   "43004", code: "unsubscribed", patient: true,
+			refusal:   "43004", code: "unsubscribed",
+			writes: `{"from": "oLVPpjqs9BhvzwPj5A-00000001", "text": "Hello"}`, patient: true,
 		},
 		{
 			name: "feishu", channel: "feishu", plugin: "feishu",
@@ -174,7 +180,8 @@ func channels() []provider {
 			`,
 			settings:  `{"callback_url": "{{callback}}", "app_per_second": 0, "app_per_minute": 0, "recipient_per_second": 0}`,
 			recipient: func(_ *system, i int) any { return fmt.Sprintf("ou_%032x", i) },
-			refusal:   "230013", code: "permission_denied", receipts: "read",
+			refusal:   "230013", code: "permission_denied",
+			writes: `{"type": "message", "from": "ou_sandbox_user", "text": "Hello"}`, receipts: "read",
 		},
 	}
 }
@@ -335,6 +342,9 @@ func TestProviders(t *testing.T) {
 			if p.receipts == "delivered" {
 				t.Run("receipts", func(t *testing.T) { s.t = t; s.receiptsOf(p, first+5) })
 			}
+			if p.writes != "" {
+				t.Run("a user writes", func(t *testing.T) { s.t = t; s.userWrites(p) })
+			}
 			t.Run("a forged callback", func(t *testing.T) { s.t = t; s.forgedCallback(p) })
 			t.Run("too fast", func(t *testing.T) { s.t = t; s.providerThrottles(p, first+2) }) // a patient one rests afterwards
 		})
@@ -433,6 +443,18 @@ func (s *system) receiptsOf(p provider, i int) {
 	if m := s.full(early.RecordID); m.Status != "delivered" {
 		s.t.Errorf("after later receipts the message is %s", m.Status)
 	}
+}
+
+func (s *system) userWrites(p provider) {
+	s.t.Helper()
+	s.atSandbox(http.MethodPost, "/api/providers/"+p.name+"/events", p.writes)
+	s.await(p.name+": the message of the user is listed", 10*time.Second, func() bool {
+		list := get[struct {
+			Items []struct{ Connector, From, Content string } `json:"items"`
+		}](s, http.MethodGet, "/api/messages/inbound?connector="+p.connector(), nil)
+		s.last = fmt.Sprintf("%+v", list)
+		return len(list.Items) == 1 && list.Items[0].Content == "Hello" && list.Items[0].From != ""
+	})
 }
 
 // Nobody but the provider can tell the gateway anything.

@@ -99,8 +99,12 @@ func Country(number string) string {
 	if err != nil {
 		return ""
 	}
-	if country := phonenumbers.GetRegionCodeForNumber(n); country != "001" { // that of numbers of no country (ITU-T E.164)
-		return country
+	country := phonenumbers.GetRegionCodeForNumber(n)
+	if country == "" { // no range that is known; several countries may share a code, and the first is the largest
+		country = phonenumbers.GetRegionCodeForCountryCode(int(n.GetCountryCode()))
 	}
-	return ""
+	if country == "001" || country == "ZZ" { // a number of no country, and no code at all
+		return ""
+	}
+	return country
 }

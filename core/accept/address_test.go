@@ -56,3 +56,14 @@ func FuzzAddress(f *testing.F) {
 		}
 	})
 }
+
+func TestCountryOfANumber(t *testing.T) {
+	for number, want := range map[string]string{
+		"+8613800138000": "CN", "+447700900123": "GB", "+12025550123": "US", "+16135550123": "CA",
+		"+80012345678": "", "ann@example.com": "", "": "", "13800138000": "", "+": "",
+	} {
+		if got := Country(number); got != want {
+			t.Errorf("%q is of %q, want %q", number, got, want)
+		}
+	}
+}

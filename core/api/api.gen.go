@@ -320,8 +320,11 @@ type Content struct {
 	// Attributes Names and texts.
 	Attributes TextMap `json:"attributes,omitempty,omitzero"`
 	Html       string  `json:"html,omitempty,omitzero"`
-	Subject    string  `json:"subject,omitempty,omitzero"`
-	Text       string  `json:"text,omitempty,omitzero"`
+
+	// ProviderTemplates Example: {"sms/aliyun":{"id":"SMS_154950909","parameters":{"code":"{{code}}"}}}
+	ProviderTemplates ProviderTemplates `json:"provider_templates,omitempty,omitzero"`
+	Subject           string            `json:"subject,omitempty,omitzero"`
+	Text              string            `json:"text,omitempty,omitzero"`
 }
 
 // DeletedAnswer defines model for DeletedAnswer.

@@ -133,7 +133,10 @@ func attemptOf(a core.Attempt) Attempt {
 }
 
 func contentOf(content core.Content) Content {
-	answer := Content{Subject: content.Subject, Text: content.Text, Html: content.HTML, Attributes: content.Attributes}
+	answer := Content{
+		Subject: content.Subject, Text: content.Text, Html: content.HTML, Attributes: content.Attributes,
+		ProviderTemplates: providerTemplatesOf(content.ProviderTemplates),
+	}
 	for _, a := range content.Attachments {
 		answer.Attachments = append(answer.Attachments, AttachmentInfo{
 			Name: a.Name, ContentType: a.ContentType, ContentId: a.ContentID, Size: len(a.Data), Url: a.URL,

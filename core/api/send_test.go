@@ -39,6 +39,18 @@ func TestSendAcceptsAMessage(t *testing.T) {
 	}
 }
 
+// A provider's template has its parameters rendered for the recipient, and needs no text beside it.
+func TestSendWithTheTemplateOfAProvider(t *testing.T) {
+	h := newHarness(t)
+	sent := h.send(`{"channel": "sms", "recipient": "+8613800138000", "variables": {"code": "8462"},
+		"provider_templates": {"sms/main": {"id": "SMS_1", "parameters": {"code": "{{code}}", "minutes": "5"}}, "*": {"id": "any"}}}`)
+	m := data[api.Message](t, h.do("GET", fmt.Sprintf("/api/messages/%d", sent.RecordId), ""))
+	own := m.Content.ProviderTemplates
+	if len(own) != 2 || own["sms/main"].Id != "SMS_1" || own["sms/main"].Parameters["code"] != "8462" || own["sms/main"].Parameters["minutes"] != "5" || own["*"].Id != "any" {
+		t.Errorf("got %+v", own)
+	}
+}
+
 func TestSendRefuses(t *testing.T) {
 	h := newHarness(t)
 	past, far := time.Now().Add(-time.Hour).Format(time.RFC3339), time.Now().AddDate(2, 0, 0).Format(time.RFC3339)
@@ -56,6 +68,10 @@ func TestSendRefuses(t *testing.T) {
 		{"no channel", `{"content":"x","recipient":"+8613800138000"}`, 1001, "/channel"},
 		{"unknown channel", `{"channel":"smoke","content":"x","recipient":"x"}`, 2008, "/channel"},
 		{"no content", `{"channel":"sms","recipient":"+8613800138000"}`, 1001, "/content"},
+		{"a provider's template without its id", `{"channel":"sms","recipient":"+8613800138000","provider_templates":{"*":{"id":""}}}`, 1001, "/provider_templates/*/id"},
+		{"a provider's template for another channel", `{"channel":"sms","recipient":"+8613800138000","provider_templates":{"email/main":{"id":"x"}}}`, 1001, "/provider_templates/email~1main"},
+		{"a provider's template that lacks a variable", `{"channel":"sms","recipient":"+8613800138000","provider_templates":{"*":{"id":"x","parameters":{"c":"{{code}}"}}}}`, 1001, "/variables/code"},
+		{"a provider's template with bad braces", `{"channel":"sms","recipient":"+8613800138000","provider_templates":{"*":{"id":"x","parameters":{"c":"{{co de}}"}}}}`, 1001, "/provider_templates/*/parameters/c"},
 		{"template and content", fmt.Sprintf(`{"template_id":%d,"content":"x","recipient":"+8613800138000"}`, foreign), 2002, "/template_id"},
 		{"no such template", `{"template_id":999,"recipient":"+8613800138000"}`, 2002, "/template_id"},
 		{"another account's template", fmt.Sprintf(`{"template_id":%d,"recipient":"+8613800138000"}`, foreign), 2002, "/template_id"},

@@ -132,3 +132,32 @@ func TestTemplatePreview(t *testing.T) {
 		}
 	}
 }
+
+func TestTemplateOfAProvider(t *testing.T) {
+	h := newHarness(t)
+	created := h.createTemplate(`{"name":"code","channel":"sms","provider_templates":{"sms/main":{"id":"SMS_1","parameters":{"code":"{{code}}"}}}}`)
+	if fmt.Sprint(created.Variables) != "[code]" || created.ProviderTemplates["sms/main"].Parameters["code"] != "{{code}}" {
+		t.Errorf("created %+v", created)
+	}
+	path := fmt.Sprintf("/api/messages/templates/%d", created.Id)
+	if got := data[api.Template](t, h.do("GET", path, "")); got.ProviderTemplates["sms/main"].Id != "SMS_1" {
+		t.Errorf("read %+v", got)
+	}
+	p := data[api.Preview](t, h.want(h.do("POST", path+"/preview", `{"variables":{"code":"8462"}}`), 200, 0))
+	if p.ProviderTemplates["sms/main"].Parameters["code"] != "8462" {
+		t.Errorf("preview %+v", p)
+	}
+	h.want(h.do("POST", path+"/preview", `{"variables":{}}`), 422, 1001)
+	replaced := data[api.Template](t, h.want(h.do("PUT", path, `{"name":"code","channel":"sms","content":"x"}`), 200, 0))
+	if len(replaced.ProviderTemplates) != 0 {
+		t.Errorf("replaced %+v", replaced)
+	}
+	for about, body := range map[string]string{
+		"another channel's connector": `{"name":"a","channel":"sms","provider_templates":{"email/main":{"id":"x"}}}`,
+		"no id":                       `{"name":"a","channel":"sms","provider_templates":{"*":{"id":""}}}`,
+		"a variable that is not declared": `{"name":"a","channel":"sms","variables":["b"],
+			"provider_templates":{"*":{"id":"x","parameters":{"c":"{{code}}"}}}}`,
+	} {
+		t.Run(about, func(t *testing.T) { h.want(h.do("POST", "/api/messages/templates", body), 422, 1001) })
+	}
+}

@@ -55,6 +55,16 @@ func TestFaults(t *testing.T) {
 			},
 		},
 		{
+			name: "a route", file: "connector \"sms\" \"main\" {\n  plugin = \"sms\"\n  failover_ramp = \"soon\"\n  route {\n    countries = [\"China\"]\n    accounts = []\n    templates = [\"a\"]\n    prefix = [\"+86\"]\n  }\n}\n",
+			want: []string{
+				`gateway.hcl:3:19: failover_ramp is not a duration — write a number with a unit, like "500ms", "30s", "5m" or "7d"`,
+				`gateway.hcl:5:17: countries has an entry, number 1, that is not a region — write two letters of ISO 3166-1, like "CN" or "DE"`,
+				`gateway.hcl:6:16: accounts is empty — write it like ["default"]`,
+				`gateway.hcl:7:17: templates has an entry, number 1, that is not a whole number — write a number between 1 and 9007199254740992`,
+				`gateway.hcl:8:5: unknown key "prefix" — did you mean "prefixes"?`,
+			},
+		},
+		{
 			name: "missing secret", file: "connector \"sms\" \"main\" {\n  plugin = \"sms\"\n  config {\n    password = env(\"SMS_PASSWORD\")\n  }\n}\n",
 			want: []string{`gateway.hcl:4:16: env: the environment variable "SMS_PASSWORD" is not set — set it where the gateway is started`},
 		},

@@ -103,6 +103,14 @@ connector "sms" "backup" {
     first_delay = "200ms"
     max_delay   = "2d"
   }
+  failover_ramp = "1m"
+  route {
+    accounts          = ["shop"]
+    countries         = ["cn", "DE"]
+    prefixes          = ["+86138"]
+    templates         = [12, 15]
+    provider_template = true
+  }
   config {
     host     = "127.0.0.1"
     port     = 2775
@@ -124,7 +132,12 @@ connector "sms" "main" { plugin = "sms" }
 	want := settings.Connector{
 		ID: "sms/backup", Plugin: "sms", Weight: 3, Order: 1, OnUncertain: settings.UncertainRetry, Rate: 12.5,
 		MaxInFlight: 8, Timeout: 5 * time.Second,
-		Retry: settings.Retry{FirstDelay: 200 * time.Millisecond, MaxDelay: 48 * time.Hour},
+		Retry:        settings.Retry{FirstDelay: 200 * time.Millisecond, MaxDelay: 48 * time.Hour},
+		FailoverRamp: time.Minute,
+		Route: settings.Route{
+			Accounts: []string{"shop"}, Countries: []string{"CN", "DE"}, Prefixes: []string{"+86138"}, Templates: []int64{12, 15},
+			ProviderTemplate: true,
+		},
 		Config: settings.Config{
 			"host": "127.0.0.1", "port": int64(2775), "ratio": 0.25, "password": "topsecret", "nothing": nil,
 			"tls":   map[string]any{"mode": "none", "ciphers": []any{"a", "b"}},
@@ -135,7 +148,7 @@ connector "sms" "main" { plugin = "sms" }
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("want %+v\nhave %+v", want, c)
 	}
-	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainRetry || d.Timeout != 30*time.Second || len(d.Config) != 0 {
+	if d := s.Connectors[1]; d.Weight != 1 || d.OnUncertain != settings.UncertainRetry || d.Timeout != 30*time.Second || d.FailoverRamp != 30*time.Second || len(d.Config) != 0 {
 		t.Errorf("defaults of a connector: %+v", d)
 	}
 }
