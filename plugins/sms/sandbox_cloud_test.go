@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -33,9 +34,7 @@ func callbackServer(t *testing.T) (address string, connect func(sdk.CallbackHand
 		if err != nil || answer.Status >= 300 {
 			t.Errorf("callback %s: %+v, %v", body, answer, err)
 		}
-		for name, values := range answer.Header {
-			rw.Header()[name] = values
-		}
+		maps.Copy(rw.Header(), answer.Header)
 		if answer.Status != 0 {
 			rw.WriteHeader(answer.Status)
 		}

@@ -104,8 +104,14 @@ func newSession(e endpoint) *Session {
 	}
 }
 
-// start runs the session. The context it makes ends with the session.
+// start runs the session, unless it has ended already: whoever closes it waits for what runs by then. The context it makes
+// ends with the session.
 func (s *Session) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.wg.Go(func() {
 		<-s.done
