@@ -22,7 +22,7 @@ const (
 // delivery has had exactly one result, whatever the plugin does:
 //
 //   - what the plugin answers about an attempt for the first time counts; a result for an attempt that
-//     it was not given, or that has one already, is dropped and counted in Violations;
+//     it was not given, or that has one already, is dropped and counted as a violation of the contract;
 //   - an attempt without an answer is uncertain: with core.CodeConnectionLost if the process ended,
 //     core.CodeDeadlineExceeded if ctx ended, core.CodeNoResult if the plugin ended the call;
 //   - an attempt that the plugin surely did not get is retryable with core.CodeNotSent;

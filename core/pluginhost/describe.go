@@ -27,7 +27,7 @@ func (h *Host) describe(ctx context.Context, service channelv1.ChannelServiceCli
 		return nil, callError("Describe", err)
 	}
 	reject := func(what, expected, found, remedy string) error {
-		return &startError{what: what, expected: expected, found: found, remedy: remedy, permanent: true}
+		return &catalog.Fault{What: what, Expected: expected, Found: found, Remedy: remedy, Permanent: true}
 	}
 	if d.GetName() != name {
 		return nil, reject("name mismatch", fmt.Sprintf("the plugin %q, as its folder is named", name),

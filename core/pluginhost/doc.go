@@ -18,10 +18,10 @@
 //
 // Goroutines. Arrange begins one per generation (generation.run), which owns all others of that
 // generation: the keeper of the process (one locked thread, runner.keep), the readers of its two
-// pipes, and, while the process lives, one that follows its health, one that receives its events,
-// one that configures its connectors and one that examines whether it is ready. The host owns the watch of the
-// folder, a goroutine for each generation that retires, for each session that is handed over, and for each batch of
-// copies to a shadow. Host.Stop ends and awaits them all.
+// pipes and of what go-plugin carries of its output, and, while the process lives, one that follows its health, one that
+// receives its events, one that configures its connectors and one that examines whether it is ready. The host owns the
+// watch of the folder, one that copies what was found there, and one for each generation that retires, for each session
+// that is handed over, and for each batch of copies to a shadow. Host.Stop ends and awaits them all.
 //
 // What is promised: a faulty plugin is an entry in Plugins and nothing else. It never fails
 // Host.Start, never blocks another plugin, never outlives the gateway, and whatever it does, each

@@ -9,6 +9,7 @@ import (
 
 	goplugin "github.com/hashicorp/go-plugin"
 
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -46,7 +47,7 @@ func findHandshake(line []byte) (handshake, string, bool) {
 // folder that nobody but the gateway may enter. Plaintext allows the plugin to do without mutual TLS.
 func (h handshake) check(socketDir string, plaintext bool) error {
 	reject := func(what, expected, found, remedy string) error {
-		return &startError{what: what, expected: expected, found: found, remedy: remedy, permanent: true}
+		return &catalog.Fault{What: what, Expected: expected, Found: found, Remedy: remedy, Permanent: true}
 	}
 	wantCore := strconv.Itoa(goplugin.CoreProtocolVersion)
 	wantProtocol := strconv.Itoa(int(sdk.Handshake.ProtocolVersion))

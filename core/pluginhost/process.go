@@ -19,6 +19,7 @@ import (
 	pluginrunner "github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
@@ -65,9 +66,9 @@ type process struct {
 // start starts the process and connects to it. Whatever goes wrong, no process is left.
 func (l launch) start(ctx context.Context) (*process, error) {
 	if l.plaintext && !slices.Contains(l.allowed, l.plugin) {
-		return nil, &startError{
-			what: "no mutual TLS", expected: "a plugin that does mutual TLS", found: "plaintext = true in its plugin.hcl",
-			remedy: fmt.Sprintf("allow it by name: plugins { plaintext = [%q] }", l.plugin), permanent: true,
+		return nil, &catalog.Fault{
+			What: "no mutual TLS", Expected: "a plugin that does mutual TLS", Found: "plaintext = true in its plugin.hcl",
+			Remedy: fmt.Sprintf("allow it by name: plugins { plaintext = [%q] }", l.plugin), Permanent: true,
 		}
 	}
 	place, err := l.runtime.reserve(l.plugin)
@@ -189,7 +190,7 @@ func (p *process) connect() error {
 
 // explain names the reason why the process cannot be used.
 func (p *process) explain(err error, stderr *stderrLog) error {
-	var named *startError
+	var named *catalog.Fault
 	switch refused := p.runner.refusal(); {
 	case refused != nil:
 		return refused
@@ -215,10 +216,9 @@ func (p *process) endedEarly(expected string, err error) error {
 	if !exit.ended {
 		return fmt.Errorf("expected %s: %w", expected, err)
 	}
-	return &startError{
-		what: "ended during the start", expected: expected, found: "that " + exit.String(),
-		remedy: "see its standard error", outside: exit.outside(), cause: err,
-	}
+	return ended(&catalog.Fault{
+		What: "ended during the start", Expected: expected, Found: "that " + exit.String(), Remedy: "see its standard error", Cause: err,
+	}, exit)
 }
 
 // end ends the process, waits until it is gone and removes what it leaves behind. It returns within

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
 // confinement is a sandbox made ready for one process.
@@ -39,9 +41,9 @@ func (c *confinement) become(attributes *syscall.SysProcAttr) error {
 		return nil
 	}
 	refuse := func(found string, cause error) error {
-		return &startError{
-			what: "user of the sandbox", expected: fmt.Sprintf("the user %q, and a gateway that may become it", c.sandbox.User),
-			found: found, remedy: "create the user and run the gateway as root, or leave out plugins.sandbox.user", permanent: true, cause: cause,
+		return &catalog.Fault{
+			What: "user of the sandbox", Expected: fmt.Sprintf("the user %q, and a gateway that may become it", c.sandbox.User),
+			Found: found, Remedy: "create the user and run the gateway as root, or leave out plugins.sandbox.user", Permanent: true, Cause: cause,
 		}
 	}
 	u, err := user.Lookup(c.sandbox.User)
@@ -78,10 +80,10 @@ func (c *confinement) reaches(path string) error {
 		passes := info.Mode().Perm()&0o001 != 0 || known && (int(owner.Uid) == c.uid && info.Mode().Perm()&0o100 != 0 ||
 			int(owner.Gid) == c.gid && info.Mode().Perm()&0o010 != 0)
 		if !passes {
-			return &startError{
-				what: "plugin out of the user's reach", expected: fmt.Sprintf("folders that user %s may pass through", c.sandbox.User),
-				found:  fmt.Sprintf("%s with mode %s", folder, info.Mode().Perm()),
-				remedy: "set plugins.store to a folder elsewhere, such as /var/lib/pigeonry/plugins", permanent: true,
+			return &catalog.Fault{
+				What: "plugin out of the user's reach", Expected: fmt.Sprintf("folders that user %s may pass through", c.sandbox.User),
+				Found:  fmt.Sprintf("%s with mode %s", folder, info.Mode().Perm()),
+				Remedy: "set plugins.store to a folder elsewhere, such as /var/lib/pigeonry/plugins", Permanent: true,
 			}
 		}
 		if folder == filepath.Dir(folder) {

@@ -475,7 +475,7 @@ func TestAKillOfANewVersionBlamesNobody(t *testing.T) {
 	})
 }
 
-// A plugin that waits for a session that is handed over and does not come says so, and is not sent.
+// What is not installed is waited for.
 func TestStandingOfWhatIsNotThere(t *testing.T) {
 	h := run(t, nil, "good")
 	h.connect("good")
