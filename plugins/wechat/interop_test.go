@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,14 +65,27 @@ func node(t *testing.T, args ...string) *exec.Cmd {
 // goPeer is testdata/silenceper.
 func goPeer(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "silenceper")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
-	build.Dir = filepath.Join("testdata", "silenceper")
-	if output, err := build.CombinedOutput(); err != nil {
-		leftOut(t, "github.com/silenceper/wechat/v2", fmt.Errorf("%w: %s", err, bytes.TrimSpace(output)))
+	program, err := buildGoPeer()
+	if err != nil {
+		leftOut(t, "github.com/silenceper/wechat/v2", err)
 	}
 	return command(t, program, args...)
 }
+
+// buildGoPeer builds the program once, into the user's cache.
+var buildGoPeer = sync.OnceValues(func() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	program := filepath.Join(cache, "pigeonry-test", "silenceper")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join("testdata", "silenceper")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, bytes.TrimSpace(output))
+	}
+	return program, nil
+})
 
 // installPeers installs the packages once for each content of the lock file, and gives their folder.
 func installPeers(ctx context.Context) (string, error) {
@@ -260,10 +274,15 @@ func TestPeerSilenceper(t *testing.T) {
 func TestPeerWechatCryptoToPlugin(t *testing.T) {
 	d := newDouble(t, nil)
 	c := d.of(t)
-	for _, text := range []string{"hello", "", strings.Repeat("长", 1000)} {
-		var pushed struct{ Query, Body string }
-		printed(t, node(t, "seal", d.account(t), event("<MsgType>text</MsgType><Content><![CDATA["+text+"]]></Content><MsgId>1</MsgId>")), &pushed)
-		request := &sdk.CallbackRequest{Method: http.MethodPost, Path: "/", Query: pushed.Query, Body: []byte(pushed.Body)}
+	texts := []string{"hello", "", strings.Repeat("长", 1000)}
+	args := []string{"seal", d.account(t)}
+	for _, text := range texts {
+		args = append(args, event("<MsgType>text</MsgType><Content><![CDATA["+text+"]]></Content><MsgId>1</MsgId>"))
+	}
+	var pushed []struct{ Query, Body string }
+	printed(t, node(t, args...), &pushed)
+	for i, text := range texts {
+		request := &sdk.CallbackRequest{Method: http.MethodPost, Path: "/", Query: pushed[i].Query, Body: []byte(pushed[i].Body)}
 		answer, events, err := c.HandleCallback(t.Context(), request)
 		if err != nil || answer.Status != http.StatusOK || len(events.Inbound) != 1 || events.Inbound[0].Text != text {
 			t.Fatalf("answer %+v, events %+v, %v", answer, events, err)

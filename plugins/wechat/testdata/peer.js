@@ -2,7 +2,7 @@
 //
 //   peer.js co <base url> <account as JSON>      sends by co-wechat-api, with the tokens of /cgi-bin/token
 //   peer.js easy <base url> <account as JSON>    sends by node-easywechat, with stable tokens
-//   peer.js seal <account as JSON> <message>     makes a push by wechat-crypto
+//   peer.js seal <account as JSON> <message>...  makes pushes by wechat-crypto
 //   peer.js serve <account as JSON>              takes pushes by the middleware wechat at /wechat and by node-easywechat at
 //                                                /easy until its standard input ends; prints the port, then one line a push
 'use strict'
@@ -72,19 +72,21 @@ async function easy (base, account) {
   print(out)
 }
 
-function seal (account, message) {
+function seal (account, messages) {
   const Crypto = require('wechat-crypto')
   const crypto = new Crypto(account.token, account.encoding_aes_key, account.app_id)
-  const encrypt = crypto.encrypt(message)
   const timestamp = String(Math.floor(Date.now() / 1000))
   const nonce = '1320562132'
-  const query = new url.URLSearchParams({
-    timestamp, nonce, encrypt_type: 'aes', msg_signature: crypto.getSignature(timestamp, nonce, encrypt)
-  })
-  print({
-    query: query.toString(),
-    body: `<xml><ToUserName><![CDATA[gh_1]]></ToUserName><Encrypt><![CDATA[${encrypt}]]></Encrypt></xml>`
-  })
+  print(messages.map((message) => {
+    const encrypt = crypto.encrypt(message)
+    const query = new url.URLSearchParams({
+      timestamp, nonce, encrypt_type: 'aes', msg_signature: crypto.getSignature(timestamp, nonce, encrypt)
+    })
+    return {
+      query: query.toString(),
+      body: `<xml><ToUserName><![CDATA[gh_1]]></ToUserName><Encrypt><![CDATA[${encrypt}]]></Encrypt></xml>`
+    }
+  }))
 }
 
 function serve (account) {
@@ -132,7 +134,7 @@ async function main ([command, ...args]) {
   switch (command) {
     case 'co': return co(args[0], JSON.parse(args[1]))
     case 'easy': return easy(args[0], JSON.parse(args[1]))
-    case 'seal': return seal(JSON.parse(args[0]), args[1])
+    case 'seal': return seal(JSON.parse(args[0]), args.slice(1))
     case 'serve': return serve(JSON.parse(args[0]))
   }
   throw new Error('unknown command ' + command)

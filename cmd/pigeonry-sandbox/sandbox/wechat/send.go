@@ -203,55 +203,57 @@ func tell(rw http.ResponseWriter, id int64, decision desk.Decision, err error) {
 
 // repeat is a message by its client_msg_id.
 type repeat struct {
+	key     string
 	settled chan struct{} // closed when id is known, or 0 for a message that was not taken
 	id      int64
-	at      time.Time
+	at      time.Time // when it was taken
 }
 
 // once answers a message that is a repeat of another as that one, and sends it once. WeChat does not say what it answers, only that
 // it sends one message for a user and client_msg_id within ten minutes.
 func (p *Provider) once(rw http.ResponseWriter, key string, send func() (int64, desk.Decision, error)) {
+	mine := &repeat{key: key, settled: make(chan struct{})}
 	for {
-		p.mu.Lock()
-		known := p.repeats[key]
-		if known == nil || (!known.at.IsZero() && time.Since(known.at) > repeatsLast) {
+		first := p.claim(mine)
+		if first == mine {
 			break
 		}
-		p.mu.Unlock()
-		<-known.settled
-		if known.id != 0 {
-			tell(rw, known.id, desk.Decision{}, nil)
+		<-first.settled
+		if first.id != 0 {
+			tell(rw, first.id, desk.Decision{}, nil)
 			return
 		}
 	}
-	mine := &repeat{settled: make(chan struct{})}
-	p.repeats[key] = mine
-	p.mu.Unlock()
 	id, decision, err := send()
-	taken := err == nil && (decision.Answer == desk.Accept || decision.Answer == desk.HangUp)
-	p.mu.Lock()
-	if taken {
-		mine.id, mine.at = id, time.Now()
-	} else {
-		delete(p.repeats, key)
-	}
-	p.forgetRepeats()
-	p.mu.Unlock()
-	close(mine.settled)
+	p.settle(mine, id, err == nil && (decision.Answer == desk.Accept || decision.Answer == desk.HangUp))
 	tell(rw, id, decision, err)
 }
 
-// forgetRepeats bounds what is known of repeats; the caller holds the lock.
-func (p *Provider) forgetRepeats() {
-	const enough = 100_000
-	if len(p.repeats) < enough {
-		return
+// claim returns the message of that key, which is mine if there was none within ten minutes.
+func (p *Provider) claim(mine *repeat) *repeat {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.taken) > 0 && time.Since(p.taken[0].at) > repeatsLast {
+		delete(p.repeats, p.taken[0].key)
+		p.taken = p.taken[1:]
 	}
-	for key, r := range p.repeats {
-		if !r.at.IsZero() && time.Since(r.at) > repeatsLast {
-			delete(p.repeats, key)
-		}
+	if first := p.repeats[mine.key]; first != nil {
+		return first
 	}
+	p.repeats[mine.key] = mine
+	return mine
+}
+
+func (p *Provider) settle(mine *repeat, id int64, taken bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if taken {
+		mine.id, mine.at = id, time.Now()
+		p.taken = append(p.taken, mine)
+	} else {
+		delete(p.repeats, mine.key)
+	}
+	close(mine.settled)
 }
 
 // custom is a customer-service message.

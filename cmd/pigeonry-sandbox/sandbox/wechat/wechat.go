@@ -77,6 +77,7 @@ type Provider struct {
 	tokens   tokens
 	media    map[string]bool
 	repeats  map[string]*repeat
+	taken    []*repeat // those in repeats that are settled, the oldest first
 	windows  map[string]*window
 }
 
@@ -165,6 +166,8 @@ type Event struct {
 	Fields map[string]string `json:"fields"`
 	// Verify makes WeChat check the callback address instead, as when it is saved in the console.
 	Verify bool `json:"verify"`
+	// ExpireTokens ends every access token instead.
+	ExpireTokens bool `json:"expire_tokens"`
 }
 
 // Play implements desk.Provider: the event is an Event.
@@ -172,6 +175,12 @@ func (p *Provider) Play(ctx context.Context, raw json.RawMessage) error {
 	var e Event
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return fmt.Errorf("event of %s: %w", name, err)
+	}
+	if e.ExpireTokens {
+		p.mu.Lock()
+		p.tokens = tokens{}
+		p.mu.Unlock()
+		return nil
 	}
 	s := p.current()
 	if s.CallbackURL == "" {

@@ -10,7 +10,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -396,14 +395,17 @@ func TestRepeats(t *testing.T) {
 }
 
 func TestForgetsOldRepeats(t *testing.T) {
-	_, p, _ := open(t, nil)
-	for i := range 100_000 {
-		p.repeats[strconv.Itoa(i)] = &repeat{at: time.Now().Add(-time.Hour)}
-	}
-	p.forgetRepeats()
-	if len(p.repeats) != 0 {
-		t.Errorf("%d are kept", len(p.repeats))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		_, p, mux := open(t, nil)
+		path := "/cgi-bin/message/template/send?access_token=" + tokenOf(t, mux, false)
+		for i := range 20 {
+			answers(t, mux, http.MethodPost, path, strings.Replace(full, "{", fmt.Sprintf(`{"client_msg_id":"c%d",`, i), 1))
+			advance(time.Minute)
+		}
+		if len(p.repeats) != 11 || len(p.taken) != 11 {
+			t.Errorf("%d and %d are known, want those of the last ten minutes and the latest", len(p.repeats), len(p.taken))
+		}
+	})
 }
 
 // Customer-service messages answer what a user does.
@@ -448,11 +450,15 @@ func TestReplyWindow(t *testing.T) {
 }
 
 func TestPlayRefuses(t *testing.T) {
-	_, p, _ := open(t, nil)
+	_, p, mux := open(t, nil)
 	if err := p.Play(t.Context(), json.RawMessage(`{"from":"ann"}`)); err == nil || !strings.HasPrefix(err.Error(), "callback_url") {
 		t.Errorf("without an address: %v", err)
 	}
 	set(t, p, func(s *Settings) { s.CallbackURL = "http://127.0.0.1:1/" })
+	before := tokenOf(t, mux, false)
+	if err := p.Play(t.Context(), json.RawMessage(`{"expire_tokens":true}`)); err != nil || tokenOf(t, mux, false) == before {
+		t.Errorf("tokens do not end when told to: %v", err)
+	}
 	for _, event := range []string{`{`, `{"from":"a b"}`, `{}`, `{"verify":true}`} {
 		if err := p.Play(t.Context(), json.RawMessage(event)); err == nil {
 			t.Errorf("%s was played", event)
