@@ -253,7 +253,7 @@ func TestVersionThatTurnsBadLate(t *testing.T) {
 		if _, err := g.Pause(w.Context(), plugin, r.ID, operator, ""); err != nil {
 			w.Fatal(err)
 		}
-		pass(10 * time.Minute)
+		pass(4 * time.Minute)
 		d, err := g.Get(w.Context(), plugin, r.ID)
 		if err != nil || d.New.Samples() < r.Plan.MinSamples {
 			w.Errorf("%d results, %v", d.New.Samples(), err)

@@ -81,8 +81,12 @@ func (w *window) measure(host Host, r *core.Rollout, report *core.RolloutReport)
 
 // move lets the window begin later, where it then still holds the time and the results that a step needs.
 func (w *window) move(r *core.Rollout, now mark) {
-	fresh := now.new.Since(w.next.new)
-	if r.State != core.RolloutStarting && now.at.Sub(w.next.at) >= max(r.Plan.Window, leastSpan) && fresh.Samples() >= r.Plan.MinSamples {
+	if r.State == core.RolloutStarting || now.at.Sub(w.next.at) < max(r.Plan.Window, leastSpan) {
+		return
+	}
+	old, fresh := now.old.Since(w.next.old), now.new.Since(w.next.new)
+	compared := old.Samples() >= r.Plan.MinSamples || r.State == core.RolloutBaking
+	if compared && fresh.Samples() >= r.Plan.MinSamples {
 		w.base, w.next = w.next, now
 	}
 }
