@@ -29,7 +29,7 @@ type provider struct {
 	name      string // at the sandbox, and of the connector
 	channel   string
 	plugin    string
-	config    string                     // of the connector; {{sandbox}} is the sandbox's HTTP address
+	config    string                     // of the connector; {{sandbox}} is the sandbox's HTTP address, {{smtp_port}} its port for mails
 	block     string                     // what else the connector says
 	settings  string                     // at the sandbox; {{callback}} is the connector's callback URL
 	recipient func(s *system, i int) any // the i-th recipient
@@ -204,6 +204,7 @@ func startChannels(t *testing.T, providers []provider, sandboxArgs ...string) *s
 	for _, p := range providers {
 		config := strings.NewReplacer(
 			"{{sandbox}}", "http://"+s.sandbox.HTTP,
+			"{{smtp_port}}", smtpPort,
 			"{{fcm}}", fmt.Sprintf("file(%q)", filepath.Join(s.dir, "service-account.json")),
 			"{{apns}}", fmt.Sprintf("file(%q)", filepath.Join(s.dir, "apns.p8")),
 		).Replace(p.config)
