@@ -205,11 +205,11 @@ func (a *asker) ask(ctx context.Context, question *channelv1.ShareResponse) (sha
 	a.mu.Lock()
 	a.lastID++
 	question.Id = a.lastID
-	a.waiting[question.Id] = answered
+	a.waiting[question.GetId()] = answered
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
-		delete(a.waiting, question.Id)
+		delete(a.waiting, question.GetId())
 		a.mu.Unlock()
 	}()
 	a.send.Lock()

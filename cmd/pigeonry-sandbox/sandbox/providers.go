@@ -44,8 +44,8 @@ type providers map[string]desk.Provider
 
 func newProviders(d desk.Desk) providers {
 	all := providers{}
-	for _, make := range makers() {
-		p := make(d)
+	for _, newProvider := range makers() {
+		p := newProvider(d)
 		all[p.Name()] = p
 	}
 	return all

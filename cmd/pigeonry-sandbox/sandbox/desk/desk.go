@@ -17,6 +17,11 @@ type Provider interface {
 	Channel() string
 	// Register adds the provider's own paths, as its documentation has them, below no prefix.
 	Register(mux *http.ServeMux)
+	Console
+}
+
+// Console is what else a provider's customer has to do with it, beside sending.
+type Console interface {
 	// Settings are what a customer would set in the provider's console: credentials, callback URLs, tokens that are not
 	// valid any more. They are shown and replaced as JSON.
 	Settings() any
