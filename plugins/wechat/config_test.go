@@ -1,17 +1,22 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
-	"maps"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
 
+	channelv1 "github.com/pigeonry/pigeonry/proto/channel/v1"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -79,45 +84,88 @@ func TestOpenRefusesAKeyThatIsNone(t *testing.T) {
 	}
 }
 
-// The examples name fields of the config, and all that are required.
+// The plugin takes every connector of the examples, also that of the README, with credentials of the right form.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("../../examples/wechat/*.hcl")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no examples: %v", err)
 	}
-	known := []string{
-		"app_id", "app_secret", "template_type", "kf_account", "token", "encoding_aes_key", "previous_encoding_aes_key",
-		"plaintext_callbacks", "callback_tolerance", "base_url", "without_tls", "timeout",
-	}
+	sources := map[string][]byte{}
 	for _, file := range files {
-		source, err := os.ReadFile(file)
-		if err != nil {
+		if sources[file], err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
 		}
-		parsed, diagnostics := hclsyntax.ParseConfig(source, file, hcl.InitialPos)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile("(?s)```hcl\n(connector .*?)```").FindSubmatch(readme)
+	if shown == nil {
+		t.Fatal("README.md shows no connector")
+	}
+	sources["README.md"] = shown[1]
+	for name, source := range sources {
+		parsed, diagnostics := hclsyntax.ParseConfig(source, name, hcl.InitialPos)
 		if diagnostics.HasErrors() {
 			t.Fatal(diagnostics)
 		}
 		found := 0
 		for _, connector := range parsed.Body.(*hclsyntax.Body).Blocks {
 			for _, block := range connector.Body.Blocks {
-				if block.Type != "config" {
-					continue
-				}
-				found++
-				names := slices.Collect(maps.Keys(block.Body.Attributes))
-				for _, name := range names {
-					if !slices.Contains(known, name) {
-						t.Errorf("%s: %q is no field", file, name)
-					}
-				}
-				if !slices.Contains(names, "app_id") || !slices.Contains(names, "app_secret") {
-					t.Errorf("%s: a config without app_id or app_secret", file)
+				if block.Type == "config" {
+					found++
+					takes(t, name, evaluated(t, block.Body))
 				}
 			}
 		}
 		if found == 0 {
-			t.Errorf("%s shows no connector", file)
+			t.Errorf("%s shows no connector", name)
 		}
+	}
+}
+
+// evaluated is a config block as the plugin gets it, where env("…_AES_KEY") and its like are set.
+func evaluated(t *testing.T, body *hclsyntax.Body) map[string]string {
+	t.Helper()
+	env := function.New(&function.Spec{
+		Params: []function.Parameter{{Name: "name", Type: cty.String}}, Type: function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			switch name := args[0].AsString(); {
+			case strings.HasSuffix(name, "_AES_KEY"):
+				return cty.StringVal(testKey), nil
+			case strings.HasSuffix(name, "_TOKEN"):
+				return cty.StringVal(testToken), nil
+			default:
+				return cty.StringVal(testSecret), nil
+			}
+		},
+	})
+	out := map[string]string{}
+	for name, attribute := range body.Attributes {
+		value, diagnostics := attribute.Expr.Value(&hcl.EvalContext{Functions: map[string]function.Function{"env": env}})
+		if diagnostics.HasErrors() {
+			t.Fatal(diagnostics)
+		}
+		out[name] = value.AsString()
+	}
+	return out
+}
+
+func takes(t *testing.T, name string, config map[string]string) {
+	t.Helper()
+	server := sdk.NewServer(plugin())
+	server.LogTo(io.Discard)
+	defer server.Close()
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := server.ValidateConfig(t.Context(), &channelv1.ValidateConfigRequest{Config: raw, Channel: "wechat"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range resp.GetDiagnostics() {
+		t.Errorf("%s: %v: %s; %s", name, d.GetPath(), d.GetSummary(), d.GetDetail())
 	}
 }
