@@ -91,6 +91,8 @@ func behaviors() map[string]func() {
 			f.about.Name, f.about.Capabilities.ExclusiveSession, f.faints = "good", true, true
 		}),
 
+		"sharing": serveSharing,
+
 		// These start and misbehave.
 		"noisy":      noisy,
 		"stubborn":   stubborn,
