@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,7 +113,7 @@ func TestVersionThatIsCompleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := append(program, mark+"new"...)
+	whole := slices.Concat(program, []byte(mark+"new"))
 	folder := filepath.Join(dir, "good", "2.0.0")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)

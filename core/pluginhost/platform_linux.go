@@ -97,7 +97,7 @@ func groupHolds(group int, mark string) bool {
 			continue
 		}
 		fields := processStat(pid)
-		if fields == nil || fields[5-3] != strconv.Itoa(group) {
+		if len(fields) <= 5-3 || fields[5-3] != strconv.Itoa(group) {
 			continue
 		}
 		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))

@@ -207,8 +207,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 // drains, the process ends. It returns when the process is gone, and an error if attempts were cut
 // off. Whoever comes second waits for the first, and can only be less patient.
 func (g *generation) retire(ctx context.Context, patience time.Duration) error {
-	defer time.AfterFunc(patience, g.giveUp).Stop()
-	defer context.AfterFunc(ctx, g.giveUp)()
+	timer := time.AfterFunc(patience, g.giveUp)
+	defer timer.Stop()
+	release := context.AfterFunc(ctx, g.giveUp)
+	defer release()
 	g.retireOnce.Do(func() {
 		p, idle := g.refuse()
 		if p != nil {
