@@ -56,11 +56,13 @@ func TestAPNsKinds(t *testing.T) {
 		body                  string
 	}{
 		"background": {
-			map[string]string{"payload": "data", "data.a": "1"}, "background", apnsdouble.Topic, "5",
+			map[string]string{"payload": "data", "data.a": "1"},
+			"background", apnsdouble.Topic, "5",
 			`{"aps": {"content-available": 1}, "a": "1", "pigeonry_id": "msg_1"}`,
 		},
 		"a call": {
-			map[string]string{"push_type": "voip"}, "voip", apnsdouble.Topic + ".voip", "10",
+			map[string]string{"push_type": "voip"},
+			"voip", apnsdouble.Topic + ".voip", "10",
 			`{"aps": {"alert": {"title": "Order", "body": "Your order 123 is on its way 🚚"}}, "pigeonry_id": "msg_1"}`,
 		},
 		"a topic of its own": {

@@ -123,7 +123,7 @@ func (c *connector) Check(ctx context.Context) error {
 }
 
 // HandleCallback reads the receipts of a provider that has them.
-func (c *connector) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
+func (c *connector) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) { //nolint:unparam // of the interface
 	h, ok := c.provider.(*huawei)
 	if !ok {
 		return &sdk.CallbackResponse{Status: http.StatusNotFound}, sdk.Events{}, nil

@@ -206,10 +206,10 @@ func readFCM(resp *http.Response, body []byte) (sdk.Receipt, error) {
 		return sdk.Receipt{}, fallback(resp, body)
 	}
 	failure := fmt.Errorf("FCM answered %d %s: %s", resp.StatusCode, code, a.Error.Message)
-	switch {
-	case code == "INVALID_ARGUMENT":
+	switch code {
+	case "INVALID_ARGUMENT":
 		v = fcmInvalid(field, a.Error.Message)
-	case code == "UNAUTHENTICATED":
+	case "UNAUTHENTICATED":
 		failure = fmt.Errorf("%w: %w", errTokenRefused, failure)
 	}
 	pause := time.Duration(0)

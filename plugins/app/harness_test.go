@@ -187,9 +187,9 @@ func (d *doubles) lastRequest(t *testing.T, path string) (*http.Request, []byte)
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := len(d.requests) - 1; i >= 0; i-- {
-		if strings.HasPrefix(d.requests[i].URL.Path, path) {
-			return d.requests[i], d.bodies[i]
+	for i, r := range slices.Backward(d.requests) {
+		if strings.HasPrefix(r.URL.Path, path) {
+			return r, d.bodies[i]
 		}
 	}
 	t.Fatalf("no request to %s", path)

@@ -122,12 +122,13 @@ func huaweiReceipts(body []byte) ([]sdk.DeliveryReceipt, error) {
 
 // receipt is false for a card's, which is about no message of ours.
 func (s *huaweiStatus) receipt() (sdk.DeliveryReceipt, bool) {
-	result, at := 0, s.Timestamp
+	var result int
+	var at int64
 	switch {
 	case s.Delivery != nil:
 		result, at = s.Delivery.Result, s.Delivery.Timestamp
 	case s.Status != nil:
-		result = *s.Status
+		result, at = *s.Status, s.Timestamp
 	default:
 		return sdk.DeliveryReceipt{}, false
 	}

@@ -44,9 +44,9 @@ func (f *fcm) token(rw http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	scope, err := f.assertion(r.PostForm.Get("assertion"), append(slices.Clone(audiences), here(r)))
-	if err != nil {
-		refuse(rw, "invalid_grant", err.Error())
+	scope, wrong := f.assertion(r.PostForm.Get("assertion"), append(slices.Clone(audiences), here(r)))
+	if wrong != "" {
+		refuse(rw, "invalid_grant", wrong)
 		return
 	}
 	if !slices.ContainsFunc(strings.Fields(scope), func(s string) bool { return slices.Contains(scopes, s) }) {
@@ -64,8 +64,16 @@ func (f *fcm) token(rw http.ResponseWriter, r *http.Request) {
 	write(rw, http.StatusOK, map[string]any{"access_token": value, "expires_in": f.settings.TokenSeconds, "token_type": "Bearer"})
 }
 
-// assertion verifies what the service account says, with mu held, and returns the scope that it asks for.
-func (f *fcm) assertion(text string, audiences []string) (string, error) {
+// Google's words for what is wrong with an assertion.
+const (
+	badTimes     = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
+	badSignature = "Invalid JWT Signature."
+	badAccount   = "Invalid grant: account not found"
+	badAudience  = "Invalid JWT: Failed audience check."
+)
+
+// assertion verifies what the service account says, with mu held. It returns the scope that it asks for, or what is wrong.
+func (f *fcm) assertion(text string, audiences []string) (scope, wrong string) {
 	var claims struct {
 		jwt.RegisteredClaims
 
@@ -75,17 +83,17 @@ func (f *fcm) assertion(text string, audiences []string) (string, error) {
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(time.Minute))
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired), errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
-		return "", errors.New("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.") //nolint:staticcheck // Google's words
+		return "", badTimes
 	case err != nil:
-		return "", errors.New("Invalid JWT Signature.") //nolint:staticcheck // Google's words
+		return "", badSignature
 	case claims.Issuer != f.settings.ClientEmail:
-		return "", errors.New("Invalid grant: account not found") //nolint:staticcheck // Google's words
+		return "", badAccount
 	case claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > assertionLife:
-		return "", errors.New("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.") //nolint:staticcheck // Google's words
+		return "", badTimes
 	case !slices.ContainsFunc(claims.Audience, func(a string) bool { return slices.Contains(audiences, a) }):
-		return "", errors.New("Invalid JWT: Failed audience check.") //nolint:staticcheck // Google's words
+		return "", badAudience
 	}
-	return claims.Scope, nil
+	return claims.Scope, ""
 }
 
 // here is the address that a request was made to.

@@ -3,6 +3,7 @@ package huawei
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -57,10 +58,7 @@ var good = url.Values{"grant_type": {"client_credentials"}, "client_id": {Client
 func TestLogin(t *testing.T) {
 	_, _, server := start(t)
 	but := func(field, value string) url.Values {
-		out := url.Values{}
-		for k, v := range good {
-			out[k] = v
-		}
+		out := maps.Clone(good)
 		out.Set(field, value)
 		return out
 	}
@@ -148,8 +146,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// The signature of https://developer.huawei.com/consumer/cn/doc/harmonyos-guides/push-msg-receipt, made by openssl:
-// printf %s 1563105451261<nonce>sandbox | openssl dgst -sha256 -hmac sandbox-callback-key-of-huawei -binary | base64.
+// The plugin's tests check the signature itself, with a value that openssl made.
 func TestReceipt(t *testing.T) {
 	_, p, _ := start(t)
 	s, ok := p.Settings().(Settings)

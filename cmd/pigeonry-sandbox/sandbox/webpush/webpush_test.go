@@ -1,6 +1,9 @@
 package webpush
 
 import (
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -10,10 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/ecdh"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 
 	"github.com/golang-jwt/jwt/v5"
 
