@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -33,35 +32,26 @@ type report struct {
 
 // HandleCallback takes a push of receipts or of replies: a JSON array.
 func (c *Channel) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
-	if !push.Authorized(r, c.config.CallbackToken) {
-		return push.Answer(http.StatusUnauthorized, `{"code":401,"msg":"wrong token"}`), sdk.Events{}, nil
-	}
-	events, err := parse(r.Body)
-	if err != nil {
-		return push.Answer(http.StatusBadRequest, `{"code":400,"msg":"unreadable"}`), sdk.Events{}, nil //nolint:nilerr // the caller's fault
-	}
-	return push.Answer(http.StatusOK, `{"code":0,"msg":"成功"}`), events, nil
+	return push.Handle(r, c.config.CallbackToken, push.Answers{
+		Taken:        `{"code":0,"msg":"成功"}`,
+		Unauthorized: `{"code":401,"msg":"wrong token"}`,
+		Unreadable:   `{"code":400,"msg":"unreadable"}`,
+	}, read)
 }
 
-// parse reads the elements of a push. What is neither a receipt nor a reply is left out.
-func parse(body []byte) (events sdk.Events, err error) {
-	elements, err := push.Elements(body)
-	if err != nil {
-		return events, err
+// read reads one object. What is neither a receipt nor a reply is left out.
+func read(object []byte, events *sdk.Events) error {
+	var x report
+	if err := json.Unmarshal(object, &x); err != nil {
+		return fmt.Errorf("decode: %w", err)
 	}
-	for _, element := range elements {
-		var x report
-		if err := json.Unmarshal(element, &x); err != nil {
-			return sdk.Events{}, fmt.Errorf("read an element: %w", err)
-		}
-		switch {
-		case x.Success != nil:
-			events.Receipts = append(events.Receipts, x.receipt())
-		case x.Content != nil:
-			events.Inbound = append(events.Inbound, x.inbound())
-		}
+	switch {
+	case x.Success != nil:
+		events.Receipts = append(events.Receipts, x.receipt())
+	case x.Content != nil:
+		events.Inbound = append(events.Inbound, x.inbound())
 	}
-	return events, nil
+	return nil
 }
 
 func (x report) receipt() sdk.DeliveryReceipt {

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/pigeonry/pigeonry/plugins/sms/batch"
 	"github.com/pigeonry/pigeonry/plugins/sms/reference"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
@@ -16,8 +15,6 @@ import (
 
 // Bounds of what is asked of the provider.
 const (
-	// maxRequests is how many requests one batch of the gateway makes at a time.
-	maxRequests = 16
 	// maxBatchBytes bounds the JSON in one request: it travels in the URL, four times as long when it is Chinese.
 	maxBatchBytes = 6 << 10
 	// maxOutID is the longest OutId, in octets.
@@ -35,32 +32,12 @@ func Open(c Config) *Channel { return &Channel{config: c, now: time.Now} }
 
 // Send sends one message. The SDK calls SendBatch.
 func (c *Channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
-	var receipt sdk.Receipt
-	var err error
-	c.SendBatch(ctx, []*sdk.Message{m}, func(_ int, r sdk.Receipt, e error) { receipt, err = r, e })
-	return receipt, err
+	return batch.One(ctx, c, m)
 }
 
 // SendBatch sends messages of the same template and signature together. report is called from several goroutines.
 func (c *Channel) SendBatch(ctx context.Context, ms []*sdk.Message, report func(i int, r sdk.Receipt, err error)) {
-	var items []item
-	for i, m := range ms {
-		it, err := c.compose(i, m)
-		if err != nil {
-			report(i, sdk.Receipt{}, err)
-			continue
-		}
-		items = append(items, it)
-	}
-	var requests errgroup.Group
-	requests.SetLimit(maxRequests)
-	for _, group := range c.groups(items) {
-		requests.Go(func() error {
-			c.sendGroup(ctx, group, report)
-			return nil
-		})
-	}
-	_ = requests.Wait() // each message has its own result
+	batch.Send(ctx, batch.Provider[item]{Compose: c.compose, Groups: c.groups, Request: c.request}, ms, report)
 }
 
 // groups cuts items into what fits one request: one template, one signature, and no recipient twice, as the provider
@@ -93,49 +70,27 @@ func (c *Channel) groups(items []item) [][]item {
 	return out
 }
 
-// sendGroup sends one request and reports its items. The provider takes or refuses a request whole: when it refuses for
-// the sake of one message, nothing was sent, and the halves are tried apart.
-func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, sdk.Receipt, error)) {
-	if err := ctx.Err(); err != nil {
-		for _, it := range group {
-			report(it.index, sdk.Receipt{}, sdk.Retryable(fmt.Errorf("not begun: %w", err), sdk.Code(sdk.CodeNotStarted)))
-		}
-		return
-	}
-	bizID, err := c.request(ctx, group)
-	if len(group) > 1 && verdict.ConcernsOne(err) {
-		half := len(group) / 2
-		c.sendGroup(ctx, group[:half], report)
-		c.sendGroup(ctx, group[half:], report)
-		return
-	}
-	for _, it := range group {
-		if err != nil {
-			report(it.index, sdk.Receipt{}, err)
-			continue
-		}
-		report(it.index, sdk.Receipt{ProviderIDs: []string{providerID(bizID, it.phone)}, Segments: it.segments}, nil)
-	}
-}
-
-// request sends a group and gives its BizId.
-func (c *Channel) request(ctx context.Context, group []item) (string, error) {
+// request sends a group. The provider takes or refuses it whole.
+func (c *Channel) request(ctx context.Context, group []item, report batch.Report) error {
 	action, parameters := "SendSms", single(group[0])
 	if len(group) > 1 {
 		var err error
 		action = "SendBatchSms"
-		if parameters, err = batch(group); err != nil {
-			return "", sdk.Permanent(err, sdk.Blame(sdk.FaultPlugin))
+		if parameters, err = several(group); err != nil {
+			return sdk.Permanent(err, sdk.Blame(sdk.FaultPlugin))
 		}
 	}
 	a, err := c.call(ctx, action, parameters)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if a.BizID == "" {
-		return "", sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
+		return sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
 	}
-	return a.BizID, nil
+	for _, it := range group {
+		report(it.index, sdk.Receipt{ProviderIDs: []string{providerID(a.BizID, it.phone)}, Segments: it.segments}, nil)
+	}
+	return nil
 }
 
 // single are the parameters of SendSms.
@@ -150,8 +105,8 @@ func single(it item) map[string]string {
 	return parameters
 }
 
-// batch are the parameters of SendBatchSms: arrays with a place for each message.
-func batch(group []item) (map[string]string, error) {
+// several are the parameters of SendBatchSms: arrays with a place for each message.
+func several(group []item) (map[string]string, error) {
 	var phones, signs, extends, attempts []string
 	var all []json.RawMessage
 	for _, it := range group {

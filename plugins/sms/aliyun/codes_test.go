@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/pigeonry/pigeonry/plugins/sms/push"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
 )
@@ -104,7 +105,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[{"phone_number":"13800138000","content":"x","sequence_id":"12","send_time":"20170901000000"}]`))
 	f.Add([]byte(`{"success":false,"err_code":"MOBILE_IN_BLACK"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := parse(body)
+		events, err := push.Parse(body, read)
 		if err != nil && !events.Empty() {
 			t.Errorf("%q: events and an error", body)
 		}

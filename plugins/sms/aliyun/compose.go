@@ -23,6 +23,9 @@ type item struct {
 	segments   int // 0: the text is not known here
 }
 
+// Index implements batch.Item.
+func (it item) Index() int { return it.index }
+
 // compose turns a message into an item. An error has an outcome: nothing was sent.
 func (c *Channel) compose(index int, m *sdk.Message) (item, error) {
 	it := item{

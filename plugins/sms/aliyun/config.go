@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pigeonry/pigeonry/plugins/sms/push"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -40,8 +41,8 @@ func (c Config) Validate(path string) []error {
 	if c.Template != "" && c.TemplateText == "" {
 		errs = append(errs, sdk.FieldError(path+".template_text", "is empty", "name the variable of template that takes the text, e.g. content"))
 	}
-	if strings.ContainsAny(c.CallbackToken.Reveal(), "/?#&+% ") {
-		errs = append(errs, sdk.FieldError(path+".callback_token", "has a character that a URL would change", "use letters, digits, - and _"))
+	if err := push.CheckToken(path+".callback_token", c.CallbackToken); err != nil {
+		errs = append(errs, err)
 	}
 	return errs
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,24 +30,55 @@ func Authorized(r *sdk.CallbackRequest, token sdk.Secret) bool {
 	return token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token.Reveal())) == 1
 }
 
-// Elements gives the objects of a body: those of an array, or the one that it is.
-func Elements(body []byte) ([]json.RawMessage, error) {
+// CheckToken refuses a token that would not come back from a URL as it is.
+func CheckToken(path string, token sdk.Secret) error {
+	if strings.ContainsAny(token.Reveal(), "/?#&+% ") {
+		return sdk.FieldError(path, "has a character that a URL would change", "use letters, digits, - and _")
+	}
+	return nil
+}
+
+// Answers are the bodies that a provider is answered with, as JSON.
+type Answers struct {
+	Taken        string // with status 200
+	Unauthorized string // with status 401
+	Unreadable   string // with status 400
+}
+
+// Handle takes a request: it checks the token and reads each object of the body into events.
+func Handle(r *sdk.CallbackRequest, token sdk.Secret, a Answers, read func(object []byte, events *sdk.Events) error) (*sdk.CallbackResponse, sdk.Events, error) {
+	if !Authorized(r, token) {
+		return answer(http.StatusUnauthorized, a.Unauthorized), sdk.Events{}, nil
+	}
+	events, err := Parse(r.Body, read)
+	if err != nil {
+		return answer(http.StatusBadRequest, a.Unreadable), sdk.Events{}, nil //nolint:nilerr // the caller's fault
+	}
+	return answer(http.StatusOK, a.Taken), events, nil
+}
+
+// Parse reads each object of a body, which is an array of them or one. With an error there are no events.
+func Parse(body []byte, read func(object []byte, events *sdk.Events) error) (events sdk.Events, err error) {
 	if !utf8.Valid(body) {
-		return nil, fmt.Errorf("the body is not UTF-8")
+		return events, errors.New("the body is not UTF-8")
 	}
 	body = bytes.TrimSpace(body)
 	if len(body) > 0 && body[0] == '{' {
 		body = bytes.Join([][]byte{{'['}, body, {']'}}, nil)
 	}
-	var elements []json.RawMessage
-	if err := json.Unmarshal(body, &elements); err != nil {
-		return nil, fmt.Errorf("read the body: %w", err)
+	var objects []json.RawMessage
+	if err := json.Unmarshal(body, &objects); err != nil {
+		return events, fmt.Errorf("read the body: %w", err)
 	}
-	return elements, nil
+	for _, object := range objects {
+		if err := read(object, &events); err != nil {
+			return sdk.Events{}, fmt.Errorf("read an object: %w", err)
+		}
+	}
+	return events, nil
 }
 
-// Answer is a JSON answer.
-func Answer(status int, body string) *sdk.CallbackResponse {
+func answer(status int, body string) *sdk.CallbackResponse {
 	return &sdk.CallbackResponse{
 		Status: status,
 		Header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -39,35 +38,26 @@ type report struct {
 
 // HandleCallback takes an array of receipts, or one reply.
 func (c *Channel) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sdk.CallbackResponse, sdk.Events, error) {
-	if !push.Authorized(r, c.config.CallbackToken) {
-		return push.Answer(http.StatusUnauthorized, `{"result":401,"errmsg":"wrong token"}`), sdk.Events{}, nil
-	}
-	events, err := parse(r.Body)
-	if err != nil {
-		return push.Answer(http.StatusBadRequest, `{"result":400,"errmsg":"unreadable"}`), sdk.Events{}, nil //nolint:nilerr // the caller's fault
-	}
-	return push.Answer(http.StatusOK, `{"result":0,"errmsg":"OK"}`), events, nil
+	return push.Handle(r, c.config.CallbackToken, push.Answers{
+		Taken:        `{"result":0,"errmsg":"OK"}`,
+		Unauthorized: `{"result":401,"errmsg":"wrong token"}`,
+		Unreadable:   `{"result":400,"errmsg":"unreadable"}`,
+	}, read)
 }
 
-// parse reads the elements of a callback. What is neither a receipt nor a reply is left out.
-func parse(body []byte) (events sdk.Events, err error) {
-	elements, err := push.Elements(body)
-	if err != nil {
-		return events, err
+// read reads one object. What is neither a receipt nor a reply is left out.
+func read(object []byte, events *sdk.Events) error {
+	var x report
+	if err := json.Unmarshal(object, &x); err != nil {
+		return fmt.Errorf("decode: %w", err)
 	}
-	for _, element := range elements {
-		var x report
-		if err := json.Unmarshal(element, &x); err != nil {
-			return sdk.Events{}, fmt.Errorf("read an element: %w", err)
-		}
-		switch {
-		case x.ReportStatus != nil && x.Serial != "":
-			events.Receipts = append(events.Receipts, x.receipt())
-		case x.Text != nil:
-			events.Inbound = append(events.Inbound, x.inbound())
-		}
+	switch {
+	case x.ReportStatus != nil && x.Serial != "":
+		events.Receipts = append(events.Receipts, x.receipt())
+	case x.Text != nil:
+		events.Inbound = append(events.Inbound, x.inbound())
 	}
-	return events, nil
+	return nil
 }
 
 func (x report) number() string {

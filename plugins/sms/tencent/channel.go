@@ -6,19 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/pigeonry/pigeonry/plugins/sms/batch"
 	"github.com/pigeonry/pigeonry/plugins/sms/reference"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-const (
-	// maxRequests is how many requests one batch of the gateway makes at a time.
-	maxRequests = 16
-	// maxSession is the longest SessionContext, in octets.
-	maxSession = 511
-)
+// maxSession is the longest SessionContext, in octets.
+const maxSession = 511
 
 // Channel sends through one application of the provider. It has no state beyond its config.
 type Channel struct {
@@ -31,32 +26,12 @@ func Open(c Config) *Channel { return &Channel{config: c, now: time.Now} }
 
 // Send sends one message. The SDK calls SendBatch.
 func (c *Channel) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, error) {
-	var receipt sdk.Receipt
-	var err error
-	c.SendBatch(ctx, []*sdk.Message{m}, func(_ int, r sdk.Receipt, e error) { receipt, err = r, e })
-	return receipt, err
+	return batch.One(ctx, c, m)
 }
 
 // SendBatch sends messages that say the same together. report is called from several goroutines.
 func (c *Channel) SendBatch(ctx context.Context, ms []*sdk.Message, report func(i int, r sdk.Receipt, err error)) {
-	var items []item
-	for i, m := range ms {
-		it, err := c.compose(i, m)
-		if err != nil {
-			report(i, sdk.Receipt{}, err)
-			continue
-		}
-		items = append(items, it)
-	}
-	var requests errgroup.Group
-	requests.SetLimit(maxRequests)
-	for _, group := range c.groups(items) {
-		requests.Go(func() error {
-			c.sendGroup(ctx, group, report)
-			return nil
-		})
-	}
-	_ = requests.Wait() // each message has its own result
+	batch.Send(ctx, batch.Provider[item]{Compose: c.compose, Groups: c.groups, Request: c.request}, ms, report)
 }
 
 // groups cuts items into what fits one request: the same content, and no recipient twice, as the answer tells the
@@ -82,21 +57,11 @@ func (c *Channel) groups(items []item) [][]item {
 	return out
 }
 
-// sendGroup sends one request and reports its items. Where the provider refuses a request whole for the sake of one
-// message, nothing was sent, and the halves are tried apart.
-func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, sdk.Receipt, error)) {
-	if err := ctx.Err(); err != nil {
-		for _, it := range group {
-			report(it.index, sdk.Receipt{}, sdk.Retryable(fmt.Errorf("not begun: %w", err), sdk.Code(sdk.CodeNotStarted)))
-		}
-		return
-	}
+// request sends a group, of which each message has a result of its own.
+func (c *Channel) request(ctx context.Context, group []item, report batch.Report) error {
 	a, err := c.call(ctx, "SendSms", sendRequest(c.config.AppID, group))
-	if len(group) > 1 && verdict.ConcernsOne(err) {
-		half := len(group) / 2
-		c.sendGroup(ctx, group[:half], report)
-		c.sendGroup(ctx, group[half:], report)
-		return
+	if err != nil {
+		return err
 	}
 	statuses := make(map[string]sendStatus, len(group))
 	for _, s := range a.SendStatusSet {
@@ -105,8 +70,6 @@ func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, 
 	for _, it := range group {
 		s, ok := statuses[it.phone]
 		switch {
-		case err != nil:
-			report(it.index, sdk.Receipt{}, err)
 		case !ok:
 			report(it.index, sdk.Receipt{}, sdk.Uncertain(errors.New("the answer does not mention the message"), sdk.Code(verdict.NoResponse)))
 		case s.Code != "Ok":
@@ -115,6 +78,7 @@ func (c *Channel) sendGroup(ctx context.Context, group []item, report func(int, 
 			report(it.index, sdk.Receipt{ProviderIDs: ids(s.SerialNo), Segments: s.Fee}, nil)
 		}
 	}
+	return nil
 }
 
 func ids(serial string) []string {

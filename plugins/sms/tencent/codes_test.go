@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/pigeonry/pigeonry/plugins/sms/push"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
 )
@@ -66,7 +67,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"extend":"1","mobile":"13800138000","nationcode":"86","sign":"x","text":"T","time":1457336869}`))
 	f.Add([]byte(`[{"report_status":"FAIL","sid":"1"},{"text":""}]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := parse(body)
+		events, err := push.Parse(body, read)
 		if err != nil && !events.Empty() {
 			t.Errorf("%q: events and an error", body)
 		}

@@ -30,6 +30,9 @@ type item struct {
 	content content
 }
 
+// Index implements batch.Item.
+func (it item) Index() int { return it.index }
+
 // compose turns a message into an item. An error has an outcome: nothing was sent.
 func (c *Channel) compose(index int, m *sdk.Message) (item, error) {
 	it := item{index: index, attempt: m.AttemptID, phone: "+" + strings.TrimPrefix(m.Recipient, "+")}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pigeonry/pigeonry/plugins/sms/push"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -43,8 +44,8 @@ func (c Config) Validate(path string) []error {
 			errs = append(errs, sdk.FieldError(path+"."+field, fmt.Sprintf("%q has other characters than digits", text), "write the number alone, e.g. 1400006666"))
 		}
 	}
-	if strings.ContainsAny(c.CallbackToken.Reveal(), "/?#&+% ") {
-		errs = append(errs, sdk.FieldError(path+".callback_token", "has a character that a URL would change", "use letters, digits, - and _"))
+	if err := push.CheckToken(path+".callback_token", c.CallbackToken); err != nil {
+		errs = append(errs, err)
 	}
 	return errs
 }
