@@ -12,7 +12,12 @@ import (
 	"golang.org/x/net/idna"
 )
 
-const maxAddress = 512
+const (
+	maxAddress = 512
+	// maxOpaque bounds an address of a channel that the gateway does not know: a browser's push subscription has some 600 bytes,
+	// and the store's index on recipients takes 2,700.
+	maxOpaque = 2048
+)
 
 // addressOf returns the function that checks a recipient of a channel and brings it into the channel's
 // canonical form.
@@ -51,7 +56,7 @@ func mailbox(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("is missing")
 	}
-	if err := printable(s); err != nil {
+	if err := printable(s, maxAddress); err != nil {
 		return "", err
 	}
 	a, err := mail.ParseAddress(s)
@@ -73,13 +78,13 @@ func opaque(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("is missing")
 	}
-	return s, printable(s)
+	return s, printable(s, maxOpaque)
 }
 
 // printable refuses what could break out of a header or a log line.
-func printable(s string) error {
-	if len(s) > maxAddress {
-		return fmt.Errorf("is %d bytes long; at most %d", len(s), maxAddress)
+func printable(s string, most int) error {
+	if len(s) > most {
+		return fmt.Errorf("is %d bytes long; at most %d", len(s), most)
 	}
 	if !utf8.ValidString(s) {
 		return errors.New("is not valid UTF-8")

@@ -1,6 +1,9 @@
 package accept
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestAddresses(t *testing.T) {
 	tests := []struct {
@@ -25,6 +28,9 @@ func TestAddresses(t *testing.T) {
 		{"pager", "", "two\nlines", ""},
 		{"pager", "", "\xff", ""},
 		{"pager", "", "", ""},
+		{"app", "", strings.Repeat("x", 2048), strings.Repeat("x", 2048)},
+		{"app", "", strings.Repeat("x", 2049), ""},
+		{"email", "", "bob@" + strings.Repeat("x", 512) + ".com", ""},
 	}
 	for _, tt := range tests {
 		got, err := addressOf(tt.channel, tt.region)(tt.given)
@@ -45,7 +51,7 @@ func FuzzAddress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, channel, given string) {
 		got, err := addressOf(channel, "CN")(given)
-		if err == nil && printable(got) != nil {
+		if err == nil && printable(got, maxOpaque) != nil {
 			t.Errorf("%q became %q, which is not printable", given, got)
 		}
 		if err != nil {
