@@ -17,6 +17,7 @@ import (
 	twilioapi "github.com/twilio/twilio-go/rest/api/v2010"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/sdk"
 )
 
 // The providers' own client libraries, in Go and from npm, against the doubles that the connectors are tested with: so that
@@ -237,13 +238,28 @@ func TestInteropTwilioSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	validator := twilioclient.NewRequestValidator("sandboxsecret")
-	for name, callback := range map[string]desk.Callback{
-		"a receipt": d.receipt(t, r.ProviderID(), desk.Undelivered),
-		"a message": d.event(t, p, `{"type":"message","from":"+4917612345678","to":"+15005550006","text":"Grüße & \"mehr\" +1"}`),
-	} {
+	callbacks := []desk.Callback{
+		d.receipt(t, r.ProviderID(), desk.Undelivered),
+		d.event(t, p, `{"type":"message","from":"+4917612345678","to":"+15005550006","text":"Grüße & \"mehr\" +1"}`),
+	}
+	var requests []*sdk.CallbackRequest
+	var signed []map[string]string
+	for _, callback := range callbacks {
 		req := callbackRequest(t, callback, callbackBase)
-		given := req.Header.Get("X-Twilio-Signature")
+		requests = append(requests, req)
+		signed = append(signed, map[string]string{"url": req.URL, "form": string(req.Body), "signature": req.Header.Get("X-Twilio-Signature")})
+	}
+	raw, err := json.Marshal(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var judged []struct {
+		Valid  bool
+		Theirs string
+	}
+	peerJSON(t, &judged, "twilio.js", "signatures", "sandboxsecret", string(raw))
+	validator := twilioclient.NewRequestValidator("sandboxsecret")
+	for i, req := range requests {
 		form, err := url.ParseQuery(string(req.Body))
 		if err != nil {
 			t.Fatal(err)
@@ -252,19 +268,16 @@ func TestInteropTwilioSignatures(t *testing.T) {
 		for name := range form {
 			single[name] = form.Get(name)
 		}
-		if !validator.Validate(req.URL, single, given) {
-			t.Errorf("%s: twilio-go refuses the double's signature", name)
+		if !validator.Validate(req.URL, single, signed[i]["signature"]) {
+			t.Errorf("request %d: twilio-go refuses the double's signature", i)
 		}
-		var valid bool
-		if peerJSON(t, &valid, "twilio.js", "verify", "sandboxsecret", given, req.URL, string(req.Body)); !valid {
-			t.Errorf("%s: npm's twilio refuses the double's signature", name)
+		if !judged[i].Valid {
+			t.Errorf("request %d: npm's twilio refuses the double's signature", i)
 		}
-		var theirs string
-		peerJSON(t, &theirs, "twilio.js", "sign", "sandboxsecret", req.URL, string(req.Body))
-		signed := *req
-		signed.Header = http.Header{"X-Twilio-Signature": {theirs}}
-		if answer, events, err := c.HandleCallback(t.Context(), &signed); err != nil || answer.Status == 401 || events.Empty() {
-			t.Errorf("%s: the signature of npm's twilio is refused", name)
+		theirs := *req
+		theirs.Header = http.Header{"X-Twilio-Signature": {judged[i].Theirs}}
+		if answer, events, err := c.HandleCallback(t.Context(), &theirs); err != nil || answer.Status == 401 || events.Empty() {
+			t.Errorf("request %d: the signature of npm's twilio is refused", i)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Twilio's own client (npm twilio) against the sandbox: node twilio.js URL TOKEN. It creates messages, fetches and lists them and
-// prints what it got as one JSON object. node twilio.js verify TOKEN SIGNATURE URL FORM says whether its validator takes a signature,
-// node twilio.js sign TOKEN URL FORM makes one.
+// prints what it got as one JSON object. node twilio.js signatures TOKEN REQUESTS says of each request, { url, form, signature }, whether
+// its validator takes the signature, and which one it would make.
 
 const twilio = require('twilio');
 const { getExpectedTwilioSignature } = require('twilio/lib/webhooks/webhooks');
@@ -37,18 +37,12 @@ async function play(base, token) {
   return seen;
 }
 
-const form = (text) => Object.fromEntries(new URLSearchParams(text));
-const [command, token, ...rest] = process.argv.slice(2);
-
-function main() {
-  switch (command) {
-    case 'verify':
-      return twilio.validateRequest(token, rest[0], rest[1], form(rest[2]));
-    case 'sign':
-      return getExpectedTwilioSignature(token, rest[0], form(rest[1]));
-    default:
-      return play(command, token).catch((e) => ({ error: e.code }));
-  }
+function judge({ url, form, signature }) {
+  const fields = Object.fromEntries(new URLSearchParams(form));
+  return { valid: twilio.validateRequest(token, signature, url, fields), theirs: getExpectedTwilioSignature(token, url, fields) };
 }
 
-Promise.resolve(main()).then((seen) => process.stdout.write(JSON.stringify(seen) + '\n'));
+const [command, token, requests] = process.argv.slice(2);
+const seen = command === 'signatures' ? JSON.parse(requests).map(judge) : play(command, token).catch((e) => ({ error: e.code }));
+
+Promise.resolve(seen).then((all) => process.stdout.write(JSON.stringify(all) + '\n'));
