@@ -68,6 +68,18 @@ type RolloutGates struct {
 	MemoryRatio float64 `json:"memory_ratio"`
 }
 
+// The bounds of a plan, for whoever makes one out of what people write.
+const (
+	MaxRolloutSteps   = 100
+	MaxRolloutSamples = 1_000_000
+	MinRolloutWindow  = 100 * time.Millisecond
+	MaxRolloutWindow  = 24 * time.Hour
+	MaxRolloutBake    = 7 * 24 * time.Hour
+	MaxRolloutRatio   = 1_000
+	// LeastRolloutShare is the smallest share of a step in percent: messages are shared out in hundredths of a percent.
+	LeastRolloutShare = 0.01
+)
+
 // RolloutState is where a rollout stands.
 type RolloutState string
 

@@ -92,17 +92,17 @@ func (s *server) planOf(ctx context.Context, plugin string, body *RolloutRequest
 
 // options puts what was given into the plan. What is wrong with the plan as a whole Begin finds out.
 func (p *problems) options(plan *core.RolloutPlan, o *RolloutOptions) {
-	if len(o.Steps) > rollout.MaxSteps {
-		p.add("/options/steps", fmt.Sprintf("has %d steps; give at most %d", len(o.Steps), rollout.MaxSteps))
+	if len(o.Steps) > core.MaxRolloutSteps {
+		p.add("/options/steps", fmt.Sprintf("has %d steps; give at most %d", len(o.Steps), core.MaxRolloutSteps))
 	} else if o.Steps != nil {
 		plan.Steps = o.Steps
 	}
 	if o.MinSamples != nil {
 		plan.MinSamples = *o.MinSamples
-		p.between("/options/min_samples", float64(*o.MinSamples), 1, rollout.MaxSamples)
+		p.between("/options/min_samples", float64(*o.MinSamples), 1, core.MaxRolloutSamples)
 	}
-	p.duration("/options/window_ms", o.WindowMs, &plan.Window, rollout.MinWindow, rollout.MaxWindow)
-	p.duration("/options/bake_ms", o.BakeMs, &plan.Bake, 0, rollout.MaxBake)
+	p.duration("/options/window_ms", o.WindowMs, &plan.Window, core.MinRolloutWindow, core.MaxRolloutWindow)
+	p.duration("/options/bake_ms", o.BakeMs, &plan.Bake, 0, core.MaxRolloutBake)
 	switch by := core.RolloutBy(o.By); by {
 	case "":
 	case core.ByMessage, core.ByAccount:
@@ -112,8 +112,8 @@ func (p *problems) options(plan *core.RolloutPlan, o *RolloutOptions) {
 	}
 	p.number("/options/gates/failure_rate", o.Gates.FailureRate, &plan.Gates.FailureRate, 0, 1)
 	p.number("/options/gates/uncertain_rate", o.Gates.UncertainRate, &plan.Gates.UncertainRate, 0, 1)
-	p.number("/options/gates/latency_ratio", o.Gates.LatencyRatio, &plan.Gates.LatencyRatio, 1, rollout.MaxRatio)
-	p.number("/options/gates/memory_ratio", o.Gates.MemoryRatio, &plan.Gates.MemoryRatio, 1, rollout.MaxRatio)
+	p.number("/options/gates/latency_ratio", o.Gates.LatencyRatio, &plan.Gates.LatencyRatio, 1, core.MaxRolloutRatio)
+	p.number("/options/gates/memory_ratio", o.Gates.MemoryRatio, &plan.Gates.MemoryRatio, 1, core.MaxRolloutRatio)
 }
 
 // number takes a number that was given, if it is between two bounds.

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // serveEcho serves the plugin of a name, unless the environment wants it to be a bad one.
 func serveEcho(name string) {
-	p := sdk.Plugin[echoConfig]{Name: name, Version: "1.0.0", Channels: []string{"echo"}, Open: openEcho}
+	p := sdk.Plugin[echoConfig]{Name: name, Version: "1.0.0", Channels: []string{"echo"}, Open: openEcho, Prototype: echo{}}
 	switch os.Getenv("BEHAVIOR") {
 	case "misnamed":
 		p.Name = "other"

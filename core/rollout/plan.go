@@ -8,18 +8,6 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 )
 
-// The bounds of a plan, for whoever makes one out of what people write.
-const (
-	MaxSteps   = 100
-	MaxSamples = 1_000_000
-	MinWindow  = 100 * time.Millisecond
-	MaxWindow  = 24 * time.Hour
-	MaxBake    = 7 * 24 * time.Hour
-	MaxRatio   = 1_000
-	// LeastShare is the smallest share of a step in percent: messages are shared out in hundredths of a percent.
-	LeastShare = 0.01
-)
-
 // Defaults is the plan of a strategy that fits most plugins. What a caller wants otherwise is written over it.
 func Defaults(strategy core.RolloutStrategy) core.RolloutPlan {
 	plan := core.RolloutPlan{
@@ -90,7 +78,7 @@ func (f *faults) steps(p *core.RolloutPlan) {
 	last := 0.0
 	for i, share := range p.Steps {
 		field := fmt.Sprintf("/steps/%d", i)
-		f.check(share >= LeastShare && share <= 100, field, "is a share in percent: at least %g, at most 100, not %g", LeastShare, share)
+		f.check(share >= core.LeastRolloutShare && share <= 100, field, "is a share in percent: at least %g, at most 100, not %g", core.LeastRolloutShare, share)
 		f.check(share > last, field, "must be more than the step before, which is %g", last)
 		last = share
 	}

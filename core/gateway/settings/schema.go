@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
-	"github.com/pigeonry/pigeonry/core/rollout"
 )
 
 // block says what may stand in a block of the configuration file.
@@ -130,14 +129,14 @@ func pluginsSchema() block {
 		blocks: map[string]block{
 			"canary": {attributes: map[string]check{
 				"steps":              steps,
-				"min_samples":        integer(1, rollout.MaxSamples),
-				"window":             duration(rollout.MinWindow, rollout.MaxWindow),
-				"bake":               duration(0, rollout.MaxBake),
+				"min_samples":        integer(1, core.MaxRolloutSamples),
+				"window":             duration(core.MinRolloutWindow, core.MaxRolloutWindow),
+				"bake":               duration(0, core.MaxRolloutBake),
 				"by":                 oneOf(string(core.ByMessage), string(core.ByAccount)),
 				"max_failure_rate":   number(1),
 				"max_uncertain_rate": number(1),
-				"max_latency_ratio":  between(1, rollout.MaxRatio),
-				"max_memory_ratio":   between(1, rollout.MaxRatio),
+				"max_latency_ratio":  between(1, core.MaxRolloutRatio),
+				"max_memory_ratio":   between(1, core.MaxRolloutRatio),
 			}},
 			"sandbox": {attributes: map[string]check{
 				"user":      text,

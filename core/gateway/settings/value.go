@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pigeonry/pigeonry/core/rollout"
+	"github.com/pigeonry/pigeonry/core"
 )
 
 // A check turns a value as it was written (string, int64, float64 or bool; always a string where it comes
@@ -162,7 +162,7 @@ func list(least int, example string, each check) check {
 // steps takes the shares of a new version, in percent.
 func steps(value any) (any, error) {
 	const example = "[1, 10, 50, 100]"
-	shares, err := list(1, example, between(rollout.LeastShare, 100))(value)
+	shares, err := list(1, example, between(core.LeastRolloutShare, 100))(value)
 	if err != nil {
 		return nil, err
 	}
