@@ -3,7 +3,8 @@
 #     SMTP_PASSWORD=… BOUNCE_SECRET="$(openssl rand -hex 32)" BOUNCE_TOKEN="$(openssl rand -hex 32)" IMAP_PASSWORD=… \
 #         bin/pigeonry config check -c examples/email/bounces.hcl
 #
-# A Postfix that takes the mail for bounces.example.com hands it on by a transport of master.cf:
+# A Postfix that takes the mail for bounces.example.com hands it on by a transport of master.cf, with the line
+# bounce-hook_destination_recipient_limit = 1 in main.cf:
 #
 #     bounce-hook unix - n n - 4 pipe flags=DRhu user=nobody
 #       argv=/bin/sh -c {head -c 200000 | curl -sf --data-binary @- "https://messages.example.com/callbacks/email/main/bounce?token=…" || exit 75}
