@@ -56,7 +56,7 @@ var topicSuffixes = map[string]string{
 type apns struct {
 	config    *apnsConfig
 	url       string
-	tokens    *sdk.TokenSource
+	login     login
 	transport http.RoundTripper
 }
 
@@ -72,7 +72,7 @@ func newAPNs(ctx context.Context, c *apnsConfig, transport *http.Transport) (*ap
 		transport.Protocols.SetHTTP2(true)
 	}
 	a := &apns{config: c, url: strings.TrimSuffix(c.BaseURL, "/") + "/3/device/", transport: transport}
-	a.tokens = sdk.SharedToken(ctx, "apns/"+c.TeamID+"/"+c.KeyID, c.PrivateKey, func(context.Context) (sdk.Token, error) {
+	a.login.tokens = sdk.SharedToken(ctx, "apns/"+c.TeamID+"/"+c.KeyID, c.PrivateKey, func(context.Context) (sdk.Token, error) {
 		return id.token(time.Now())
 	})
 	return a, nil
@@ -136,7 +136,7 @@ func (a *apns) send(ctx context.Context, p *push) (sdk.Receipt, error) {
 }
 
 func (a *apns) post(ctx context.Context, device string, header http.Header, body []byte) (sdk.Receipt, error) {
-	return authorized(ctx, a.tokens, func(token string) (sdk.Receipt, error) {
+	return a.login.do(ctx, func(token string) (sdk.Receipt, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+url.PathEscape(device), bytes.NewReader(body))
 		if err != nil {
 			return sdk.Receipt{}, misconfigured.of(err, "", 0)

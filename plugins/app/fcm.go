@@ -31,7 +31,7 @@ const (
 type fcm struct {
 	config    *fcmConfig
 	url       string
-	tokens    *sdk.TokenSource
+	login     login
 	transport http.RoundTripper
 }
 
@@ -44,7 +44,7 @@ func newFCM(ctx context.Context, c *fcmConfig, transport http.RoundTripper) (*fc
 		config: c, transport: transport,
 		url: strings.TrimSuffix(c.BaseURL, "/") + "/v1/projects/" + url.PathEscape(id.project) + "/messages:send",
 	}
-	f.tokens = sdk.SharedToken(ctx, "fcm/"+id.email, c.ServiceAccount, func(ctx context.Context) (sdk.Token, error) {
+	f.login.tokens = sdk.SharedToken(ctx, "fcm/"+id.email+"@"+hostOf(id.tokenURL), c.ServiceAccount, func(ctx context.Context) (sdk.Token, error) {
 		return id.fetch(ctx, transport, time.Now())
 	})
 	return f, nil
@@ -64,7 +64,7 @@ func (f *fcm) send(ctx context.Context, p *push) (sdk.Receipt, error) {
 
 // post sends a request with the access token.
 func (f *fcm) post(ctx context.Context, body []byte) (sdk.Receipt, error) {
-	return authorized(ctx, f.tokens, func(token string) (sdk.Receipt, error) {
+	return f.login.do(ctx, func(token string) (sdk.Receipt, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url, bytes.NewReader(body))
 		if err != nil {
 			return sdk.Receipt{}, misconfigured.of(err, "", 0)

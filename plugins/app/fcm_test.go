@@ -183,6 +183,17 @@ func TestFCMToken(t *testing.T) {
 	if got := send(); got != "retryable auth_failed UNAUTHENTICATED config" || d.seen(fcmPath)-before != 2 {
 		t.Errorf("a token that is never taken: %s after %d requests", got, d.seen(fcmPath)-before)
 	}
+	// It is not the token that is wrong: the next push fetches none.
+	before, fetched := d.seen(fcmPath), d.seen("/token")
+	if got := send(); got != "retryable auth_failed UNAUTHENTICATED config" || d.seen(fcmPath)-before != 1 || d.seen("/token") != fetched {
+		t.Errorf("the next push: %s after %d requests, %d tokens", got, d.seen(fcmPath)-before, d.seen("/token")-fetched)
+	}
+	c.provider.(*fcm).login.until = time.Now() // a minute later
+	d.instead(nil)
+	play(t, d.fcm, `{"event": "expire_tokens"}`)
+	if got := send(); got != "accepted" {
+		t.Errorf("after the pause: %s", got)
+	}
 }
 
 func TestFCMTokenServer(t *testing.T) {

@@ -140,3 +140,12 @@ func readToken(resp *http.Response, body []byte, now time.Time) (sdk.Token, erro
 	code := strings.TrimSpace(strings.Trim(string(a.Error), `"`) + " " + strings.Trim(string(a.SubError), `"`))
 	return sdk.Token{}, badLogin.of(fmt.Errorf("the login was refused: %s: %s", code, a.Description), code, 0)
 }
+
+// hostOf returns the host of an address, for the name of what comes from there.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "" // validate has read it
+	}
+	return u.Host
+}

@@ -45,7 +45,7 @@ const (
 type huawei struct {
 	config    *huaweiConfig
 	url       string
-	tokens    *sdk.TokenSource
+	login     login
 	transport http.RoundTripper
 }
 
@@ -54,7 +54,7 @@ func newHuawei(ctx context.Context, c *huaweiConfig, transport http.RoundTripper
 		config: c, transport: transport,
 		url: strings.TrimSuffix(c.BaseURL, "/") + "/v1/" + url.PathEscape(c.ClientID) + "/messages:send",
 	}
-	h.tokens = sdk.SharedToken(ctx, "huawei/"+c.ClientID, c.ClientSecret, func(ctx context.Context) (sdk.Token, error) {
+	h.login.tokens = sdk.SharedToken(ctx, "huawei/"+c.ClientID+"@"+hostOf(c.TokenURL), c.ClientSecret, func(ctx context.Context) (sdk.Token, error) {
 		return fetchToken(ctx, transport, c.TokenURL, url.Values{
 			"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.ClientSecret.Reveal()},
 		}, time.Now())
@@ -76,7 +76,7 @@ func (h *huawei) send(ctx context.Context, p *push) (sdk.Receipt, error) {
 	if err != nil {
 		return sdk.Receipt{}, ownMistake.of(err, "", 0)
 	}
-	return authorized(ctx, h.tokens, func(token string) (sdk.Receipt, error) {
+	return h.login.do(ctx, func(token string) (sdk.Receipt, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
 		if err != nil {
 			return sdk.Receipt{}, misconfigured.of(err, "", 0)
@@ -89,7 +89,7 @@ func (h *huawei) send(ctx context.Context, p *push) (sdk.Receipt, error) {
 
 // check gets an access token.
 func (h *huawei) check(ctx context.Context) error {
-	_, err := h.tokens.Get(ctx)
+	_, err := h.login.tokens.Get(ctx)
 	return err
 }
 

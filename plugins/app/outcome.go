@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pigeonry/pigeonry/sdk"
@@ -74,22 +75,47 @@ func (v verdict) of(err error, providerCode string, retryAfter time.Duration) er
 // errTokenRefused marks a refusal for the sake of an access token that is not good any more.
 var errTokenRefused = errors.New("the access token was refused")
 
-// authorized tries with the access token and, if the provider refuses that, once more with a new one: whoever is
-// refused has sent nothing.
-func authorized(ctx context.Context, tokens *sdk.TokenSource, try func(token string) (sdk.Receipt, error)) (sdk.Receipt, error) {
-	token, err := tokens.Get(ctx)
+// login is how a provider that gives out access tokens is called.
+type login struct {
+	tokens *sdk.TokenSource
+
+	mu    sync.Mutex
+	bad   string    // a new token that was refused at once
+	until time.Time // until then it is not renewed again
+}
+
+// renewPause is for how long a new token that was refused is not renewed again: it is not the token that is wrong then, and
+// whoever fetches one for each push is soon told to stop.
+const renewPause = time.Minute
+
+// do tries with the access token and, if the provider refuses that, once more with a new one: whoever is refused has sent
+// nothing.
+func (l *login) do(ctx context.Context, try func(token string) (sdk.Receipt, error)) (sdk.Receipt, error) {
+	token, err := l.tokens.Get(ctx)
 	if err != nil {
 		return sdk.Receipt{}, err
 	}
 	r, err := try(token)
-	if !errors.Is(err, errTokenRefused) {
+	if !errors.Is(err, errTokenRefused) || l.isBad(token, time.Now()) {
 		return r, err
 	}
-	tokens.Discard(ctx, token)
-	if token, err = tokens.Get(ctx); err != nil {
+	l.tokens.Discard(ctx, token)
+	if token, err = l.tokens.Get(ctx); err != nil {
 		return sdk.Receipt{}, err
 	}
-	return try(token)
+	r, err = try(token)
+	if errors.Is(err, errTokenRefused) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.bad, l.until = token, time.Now().Add(renewPause)
+	}
+	return r, err
+}
+
+func (l *login) isBad(token string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return token == l.bad && now.Before(l.until)
 }
 
 // beforeSending is the outcome of err where nothing can have been sent yet: what was uncertain, or refused for good, may be
