@@ -42,7 +42,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err := errors.Join(compile("pigeonry", "./cmd/pigeonry"), compile("pigeonry-sandbox", "./cmd/pigeonry-sandbox")); err != nil {
 		return dir, err
 	}
-	for _, name := range []string{"app", "email", "feishu", "sms", "wechat"} {
+	for _, name := range []string{"app", "email", "feishu", "http", "sms", "wechat"} {
 		if err := compile(name+".built", "./plugins/"+name); err != nil {
 			return dir, err
 		}

@@ -1,6 +1,7 @@
 package pluginhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -195,6 +196,21 @@ func (g *generation) offer(ctx context.Context, p *process, c ConnectorConfig) (
 	g.mu.Lock()
 	about := g.about
 	g.mu.Unlock()
+	diagnostics, valid, err = g.validate(ctx, p, about, c)
+	if err != nil || !valid {
+		return diagnostics, valid, err
+	}
+	taken, err := p.service.Configure(ctx, &channelv1.ConfigureRequest{
+		Connector: string(c.ID), Revision: c.Revision, Config: c.Config, CallbackUrl: g.callbackURL(c.ID, about),
+	})
+	if err != nil {
+		return diagnostics, true, callError("Configure", err)
+	}
+	return append(diagnostics, g.diagnostics(taken.GetDiagnostics())...), true, nil
+}
+
+// validate asks the plugin whether a configuration is valid. Valid is false only if it said so.
+func (g *generation) validate(ctx context.Context, p *process, about *description, c ConnectorConfig) (diagnostics []core.Diagnostic, valid bool, err error) {
 	if channel := c.ID.Channel(); !about.serves(channel) {
 		return []core.Diagnostic{{
 			Summary: fmt.Sprintf("plugin %s does not serve the channel %q", g.plugin.name, channel),
@@ -206,16 +222,26 @@ func (g *generation) offer(ctx context.Context, p *process, c ConnectorConfig) (
 		return nil, true, callError("ValidateConfig", err)
 	}
 	diagnostics = g.diagnostics(verdict.GetDiagnostics())
-	if hasError(diagnostics) {
-		return diagnostics, false, nil
+	return diagnostics, !hasError(diagnostics), nil
+}
+
+// Validate has the plugin of a connector judge its configuration. The plugin opens nothing. The error says why it could not be asked.
+func (h *Host) Validate(ctx context.Context, c ConnectorConfig) ([]core.Diagnostic, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.options.Timing.Call)
+	defer cancel()
+	g := h.generationOf(c)
+	if g == nil {
+		return nil, fmt.Errorf("plugin %s is not installed", c.Plugin)
 	}
-	taken, err := p.service.Configure(ctx, &channelv1.ConfigureRequest{
-		Connector: string(c.ID), Revision: c.Revision, Config: c.Config, CallbackUrl: g.callbackURL(c.ID, about),
-	})
-	if err != nil {
-		return diagnostics, true, callError("Configure", err)
+	g.mu.Lock()
+	p, about, problem := g.process, g.about, g.problem
+	g.mu.Unlock()
+	if p == nil {
+		return nil, fmt.Errorf("plugin %s does not run: %s", c.Plugin, cmp.Or(problem, "it takes too long to start"))
 	}
-	return append(diagnostics, g.diagnostics(taken.GetDiagnostics())...), true, nil
+	g.hideSecrets([]ConnectorConfig{c})
+	diagnostics, _, err := g.validate(ctx, p, about, c)
+	return diagnostics, err
 }
 
 // callbackURL is where the provider reaches a connector's plugin; empty if it does not take callbacks, or is not known.

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pigeonry/pigeonry/core/gateway"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 )
 
@@ -47,8 +49,8 @@ func (p Process) config() *cobra.Command {
 		Long: `Reads the configuration as serve would, with the environment and the flags, and names
 everything that is wrong with it: where it stands, what it is and how to mend it.
 
-What stands in the config block of a connector is checked by its plugin when the
-gateway starts.`,
+What stands in the config block of a connector is judged by its plugin, which is
+started for that, opens nothing and ends again.`,
 		Example: `  pigeonry config check -c gateway.hcl`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,8 +58,18 @@ gateway starts.`,
 			if err != nil {
 				return err
 			}
-			for _, warning := range s.Warnings {
+			verdict, err := gateway.CheckPlugins(cmd.Context(), s, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return fmt.Errorf("check the connectors: %w", err)
+			}
+			for _, warning := range append(s.Warnings, verdict.Warnings...) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+			}
+			if n := len(verdict.Faults); n > 0 {
+				for _, fault := range verdict.Faults {
+					fmt.Fprintln(cmd.ErrOrStderr(), fault)
+				}
+				return fmt.Errorf("the configuration has %s; nothing was started or changed", count(n, "fault"))
 			}
 			name := s.File
 			if name == "" {
