@@ -255,7 +255,10 @@ func TestAliyunQuery(t *testing.T) {
 			t.Errorf("message %d of a lost answer: %v", i, r.err)
 		}
 	}
-	handle(t, c, d.receipt(t, d.entries()[2].ProviderID, desk.Undelivered), callbackBase)
+	late := handle(t, c, d.receipt(t, d.entries()[2].ProviderID, desk.Undelivered), callbackBase)
+	if len(late.Receipts) != 1 || late.Receipts[0].AttemptID != "9.1" {
+		t.Errorf("the receipt of a message whose answer was lost: %+v", late)
+	}
 
 	now := time.Now()
 	results, err := c.Query(t.Context(), []sdk.Attempt{

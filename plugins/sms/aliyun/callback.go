@@ -36,31 +36,34 @@ func (c *Channel) HandleCallback(_ context.Context, r *sdk.CallbackRequest) (*sd
 		Taken:        `{"code":0,"msg":"成功"}`,
 		Unauthorized: `{"code":401,"msg":"wrong token"}`,
 		Unreadable:   `{"code":400,"msg":"unreadable"}`,
-	}, read)
+	}, c.read)
 }
 
 // read reads one object. What is neither a receipt nor a reply is left out.
-func read(object []byte, events *sdk.Events) error {
+func (c *Channel) read(object []byte, events *sdk.Events) error {
 	var x report
 	if err := json.Unmarshal(object, &x); err != nil {
 		return fmt.Errorf("decode: %w", err)
 	}
 	switch {
 	case x.Success != nil:
-		events.Receipts = append(events.Receipts, x.receipt())
+		events.Receipts = append(events.Receipts, c.receipt(x))
 	case x.Content != nil:
 		events.Inbound = append(events.Inbound, x.inbound())
 	}
 	return nil
 }
 
-func (x report) receipt() sdk.DeliveryReceipt {
+func (c *Channel) receipt(x report) sdk.DeliveryReceipt {
 	phone, err := phoneOf(numberOf(x.PhoneNumber))
 	if err != nil {
 		phone = x.PhoneNumber
 	}
 	out := sdk.DeliveryReceipt{ProviderID: providerID(x.BizID, phone), Status: sdk.Delivered, At: parseTime(x.ReportTime)}
-	out.AttemptID, _ = reference.Attempt(x.OutID)
+	var alone bool
+	if out.AttemptID, alone = reference.Attempt(x.OutID); !alone {
+		out.AttemptID = c.lost.attempt(x.OutID, phone)
+	}
 	if size, err := x.Size.Int64(); err == nil {
 		out.Segments = int(size)
 	}

@@ -21,10 +21,11 @@ const (
 	maxOutID = 255
 )
 
-// Channel sends through one account of the provider. It has no state beyond its config.
+// Channel sends through one account of the provider.
 type Channel struct {
 	config Config
 	now    func() time.Time
+	lost   lost
 }
 
 // Open makes a Channel of a config that is valid.
@@ -81,11 +82,14 @@ func (c *Channel) request(ctx context.Context, group []item, report batch.Report
 		}
 	}
 	a, err := c.call(ctx, action, parameters)
-	if err != nil {
-		return err
+	if err == nil && a.BizID == "" {
+		err = sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
 	}
-	if a.BizID == "" {
-		return sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
+	if err != nil {
+		if sdk.OutcomeOf(err) == sdk.OutcomeUncertain && len(group) > 1 {
+			c.lost.remember(parameters["OutId"], group)
+		}
+		return err
 	}
 	for _, it := range group {
 		report(it.index, sdk.Receipt{ProviderIDs: []string{providerID(a.BizID, it.phone)}, Segments: it.segments}, nil)

@@ -105,7 +105,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[{"phone_number":"13800138000","content":"x","sequence_id":"12","send_time":"20170901000000"}]`))
 	f.Add([]byte(`{"success":false,"err_code":"MOBILE_IN_BLACK"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := push.Parse(body, read)
+		events, err := push.Parse(body, Open(Config{}).read)
 		if err != nil && !events.Empty() {
 			t.Errorf("%q: events and an error", body)
 		}
