@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,6 +30,10 @@ type Verdict struct {
 // says why nothing could be checked.
 func CheckPlugins(ctx context.Context, s *settings.Settings, logger *slog.Logger) (v Verdict, err error) {
 	if len(s.Connectors) == 0 {
+		return v, nil
+	}
+	if _, err := os.Stat(s.Plugins.Dir); errors.Is(err, fs.ErrNotExist) {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("the configs of connectors are not checked: there is no folder %s with plugins (plugins.dir)", s.Plugins.Dir))
 		return v, nil
 	}
 	dir, err := os.MkdirTemp("", "pigeonry-check-")
