@@ -180,3 +180,14 @@ func TestSettings(t *testing.T) {
 		t.Errorf("got %s, %v", text, err)
 	}
 }
+
+func FuzzDecrypt(f *testing.F) {
+	f.Add([]byte("short"))
+	f.Add(make([]byte, 200))
+	b := newBrowser("ann")
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if text, err := b.decrypt(body); err == nil {
+			t.Errorf("%x was decrypted as %q", body, text)
+		}
+	})
+}
