@@ -34,7 +34,9 @@ func TestRestartInEveryState(t *testing.T) {
 						w.Fatal(err)
 					}
 				}
-				w.until(r.ID, core.RolloutPromoted, time.Minute)
+				if _, took := w.until(r.ID, core.RolloutPromoted, time.Minute); state != core.RolloutShadow && took < r.Plan.Bake {
+					w.Errorf("promoted after %s, although it had to bake for %s", took, r.Plan.Bake)
+				}
 			})
 		})
 		t.Run(string(state)+", goes back", func(t *testing.T) {
