@@ -28,8 +28,8 @@ import (
 // kernel needs longer.
 const reapWait = 2 * time.Second
 
-// background is by how many steps the priority is lower of a process that starts, which nobody waits for as others wait
-// for their messages, or of one that only finishes what it has. It then gets a third of what others get.
+// background is by how many steps the priority is lower of a process that starts while another one carries the messages,
+// or of one that only finishes what it has. It then gets a third of what others get.
 const background = 5
 
 // launch is what it takes to start a process.

@@ -1,6 +1,7 @@
 package pluginhost_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/user"
@@ -133,4 +134,29 @@ func TestSandboxUserThatCannotBe(t *testing.T) {
 			wantText(t, "error", h.failed("good"), c.want...)
 		})
 	}
+}
+
+// A version that carries messages has the gateway's priority, and one that only finishes what it has a lower one.
+func TestReplacedVersionStepsBack(t *testing.T) {
+	ctx, finish := context.WithCancel(t.Context())
+	h, result := swapWith(ctx, t, pluginhost.Timing{})
+	mine := priority(t, os.Getpid())
+	if p := priority(t, h.generation("good", "1.0.0").PID); p != mine {
+		t.Errorf("the new version has priority %d, the gateway %d", p, mine)
+	}
+	if p := priority(t, h.generation("good", "2.0.0").PID); p >= mine {
+		t.Errorf("the old version has priority %d, the gateway %d", p, mine)
+	}
+	finish()
+	<-result
+}
+
+// priority is a process's, as the kernel answers: the more the better.
+func priority(t *testing.T, pid int) int {
+	t.Helper()
+	p, err := unix.Getpriority(unix.PRIO_PROCESS, pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

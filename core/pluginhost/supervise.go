@@ -91,7 +91,8 @@ func (g *generation) bringUp(ctx context.Context) (*process, *description, error
 	p, err := launch{
 		plugin: g.plugin.name, path: path, runtime: g.host.runtime, env: g.host.options.Env,
 		timing: g.host.options.Timing, stderr: g.stderr, log: g.log,
-		plaintext: g.source.Plaintext, allowed: g.host.options.Plaintext, sandbox: g.host.options.Sandbox, yields: g.host.yields,
+		plaintext: g.source.Plaintext, allowed: g.host.options.Plaintext, sandbox: g.host.options.Sandbox,
+		yields: g.host.yields && g.other() != nil, // else messages wait for it
 	}.start(ctx)
 	if err != nil {
 		return nil, nil, err
