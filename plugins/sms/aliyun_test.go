@@ -21,7 +21,7 @@ const (
 func aliyunConfig(base string) aliyun.Config {
 	return aliyun.Config{
 		AccessKeyID: "sandbox", AccessKeySecret: "sandbox-secret", SignName: "Sandbox", Template: "SMS_SANDBOX", TemplateText: "content",
-		CallbackToken: callbackToken, BaseURL: base, Timeout: 5 * time.Second, MaxBatch: 100,
+		CallbackToken: callbackToken, BaseURL: base, Timeout: 5 * time.Second, MaxBatch: 46,
 	}
 }
 
@@ -228,6 +228,7 @@ func TestAliyunOutcomes(t *testing.T) {
 		"no parameter":     {func(*aliyun.Config) {}, templated("+8613800138000", "SMS_CODE", nil), "rejected template_invalid message"},
 		"no text":          {func(*aliyun.Config) {}, message(""), "rejected empty_text message"},
 		"no number":        {func(*aliyun.Config) {}, templated("shop", "SMS_CODE", nil), "rejected invalid_recipient message"},
+		"North America":    {func(*aliyun.Config) {}, templated("+13055551234", "SMS_CODE", map[string]string{"code": "1"}), "rejected invalid_recipient message"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := aliyunConfig(serveProvider(t, double.New(newDesk())))

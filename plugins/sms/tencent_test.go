@@ -16,7 +16,7 @@ func tencentConfig(base string) tencent.Config {
 	return tencent.Config{
 		SecretID: "sandbox", SecretKey: "sandbox-secret", AppID: "1400000000", Region: "ap-guangzhou", SignName: "Sandbox", Template: "1000",
 		Parameters: map[string][]string{"1001": {"code", "minutes"}}, CallbackToken: callbackToken,
-		BaseURL: base, Timeout: 5 * time.Second, MaxBatch: 200,
+		BaseURL: base, Timeout: 5 * time.Second, MaxBatch: 94,
 	}
 }
 
@@ -74,7 +74,7 @@ func TestTencentSends(t *testing.T) {
 
 func TestTencentReceipts(t *testing.T) {
 	d, p, c := newTencent(t)
-	r, err := c.Send(t.Context(), message("Hello"))
+	r, err := c.Send(t.Context(), templated("+8613800138000", "1000", map[string]string{"1": "Hello"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestTencentReceipts(t *testing.T) {
 		callback := d.receipt(t, r.ProviderID(), status)
 		first, again := handle(t, c, callback, callbackBase), handle(t, c, callback, callbackBase)
 		got := first.Receipts[0]
-		if got.ProviderID != r.ProviderID() || outcomeOf(got.Err) != want || got.Recipient != "+8613800138000" || got.DedupeKey == "" ||
+		if got.ProviderID != r.ProviderID() || outcomeOf(got.Err) != want || got.Recipient != "+8613800138000" || got.AttemptID != "77.1" || got.DedupeKey == "" ||
 			got.DedupeKey != again.Receipts[0].DedupeKey || !got.At.Equal(time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)) {
 			t.Errorf("receipt %+v", got)
 		}
@@ -201,6 +201,7 @@ func TestTencentQuery(t *testing.T) {
 	results, err := c.Query(t.Context(), []sdk.Attempt{
 		{AttemptID: "8.1", Recipient: "+8613800138008", SentAt: now},
 		{AttemptID: "9.1", Recipient: "+8613800138009", SentAt: now},
+		{AttemptID: "8.1", Recipient: "+8613800138008", SentAt: now.Add(-4 * 24 * time.Hour)}, // a batch of other days names it by chance
 		{AttemptID: "10.1", Recipient: "+8613800138010", SentAt: now},
 		{AttemptID: "a1", Recipient: "+8613800138000", SentAt: now, ProviderIDs: delivered.ProviderIDs},
 		{AttemptID: "a2", Recipient: "+8613800138000", SentAt: now, ProviderIDs: []string{"other"}},

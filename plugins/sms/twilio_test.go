@@ -170,7 +170,7 @@ func TestTwilioOutcomes(t *testing.T) {
 	}{
 		"magic: invalid":     {func(*twilio.Config) {}, to("+15005550001"), "rejected invalid_recipient message"},
 		"magic: unreachable": {func(*twilio.Config) {}, to("+15005550002"), "rejected undeliverable message"},
-		"magic: region":      {func(*twilio.Config) {}, to("+15005550003"), "rejected permission_denied config"},
+		"magic: region":      {func(*twilio.Config) {}, to("+15005550003"), "rejected permission_denied message"},
 		"magic: opted out":   {func(*twilio.Config) {}, to("+15005550004"), "rejected unsubscribed message"},
 		"magic: landline":    {func(*twilio.Config) {}, to("+15005550009"), "rejected invalid_recipient message"},
 		"magic: queue full":  {func(c *twilio.Config) { c.From = "+15005550008" }, german("x"), "throttled queue_full provider"},

@@ -15,8 +15,8 @@ import (
 
 // Bounds of what is asked of the provider.
 const (
-	// maxBatchBytes bounds the JSON in one request: it travels in the URL, four times as long when it is Chinese.
-	maxBatchBytes = 6 << 10
+	// maxBatchBytes bounds the JSON in one request, which is three times as long in the form when it is Chinese.
+	maxBatchBytes = 64 << 10
 	// maxOutID is the longest OutId, in octets.
 	maxOutID = 255
 )
@@ -73,21 +73,21 @@ func (c *Channel) groups(items []item) [][]item {
 
 // request sends a group. The provider takes or refuses it whole.
 func (c *Channel) request(ctx context.Context, group []item, report batch.Report) error {
-	action, parameters := "SendSms", single(group[0])
+	action, query, form := "SendSms", single(group[0]), map[string]string(nil)
 	if len(group) > 1 {
 		var err error
 		action = "SendBatchSms"
-		if parameters, err = several(group); err != nil {
+		if query, form, err = several(group); err != nil {
 			return sdk.Permanent(err, sdk.Blame(sdk.FaultPlugin))
 		}
 	}
-	a, err := c.call(ctx, action, parameters)
+	a, err := c.call(ctx, action, query, form)
 	if err == nil && a.BizID == "" {
 		err = sdk.Uncertain(errors.New("the answer says OK without a BizId"), sdk.Code(verdict.NoResponse))
 	}
 	if err != nil {
 		if sdk.OutcomeOf(err) == sdk.OutcomeUncertain && len(group) > 1 {
-			c.lost.remember(parameters["OutId"], group)
+			c.lost.remember(query["OutId"], group)
 		}
 		return err
 	}
@@ -109,8 +109,9 @@ func single(it item) map[string]string {
 	return parameters
 }
 
-// several are the parameters of SendBatchSms: arrays with a place for each message.
-func several(group []item) (map[string]string, error) {
+// several are the parameters of SendBatchSms: arrays with a place for each message, which travel in the body as they are too
+// long for a URL.
+func several(group []item) (query, form map[string]string, err error) {
 	var phones, signs, extends, attempts []string
 	var all []json.RawMessage
 	for _, it := range group {
@@ -120,10 +121,8 @@ func several(group []item) (map[string]string, error) {
 			extends = append(extends, it.extend)
 		}
 	}
-	parameters := map[string]string{
-		"TemplateCode": group[0].template,
-		"OutId":        reference.Of(attempts, maxOutID),
-	}
+	query = map[string]string{"TemplateCode": group[0].template, "OutId": reference.Of(attempts, maxOutID)}
+	form = map[string]string{}
 	for name, list := range map[string]any{
 		"PhoneNumberJson": phones, "SignNameJson": signs, "TemplateParamJson": all, "SmsUpExtendCodeJson": extends,
 	} {
@@ -132,11 +131,11 @@ func several(group []item) (map[string]string, error) {
 		}
 		text, err := json.Marshal(list)
 		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", name, err)
+			return nil, nil, fmt.Errorf("write %s: %w", name, err)
 		}
-		parameters[name] = string(text)
+		form[name] = string(text)
 	}
-	return parameters, nil
+	return query, form, nil
 }
 
 // providerID names one message: a BizId stands for all of a request.

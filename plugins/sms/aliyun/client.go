@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
@@ -25,20 +26,24 @@ type answer struct {
 	TotalCount json.Number
 }
 
-// call makes one request, once. err has an outcome.
-func (c *Channel) call(ctx context.Context, action string, parameters map[string]string) (answer, error) {
+// call makes one request, once: query are parameters in the URL, form those in the body. err has an outcome.
+func (c *Channel) call(ctx context.Context, action string, query, form map[string]string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.BaseURL, http.NoBody)
+	body := encode(form)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.config.BaseURL, strings.NewReader(body))
 	if err != nil {
 		return answer{}, sdk.Permanent(fmt.Errorf("make a request: %w", err), sdk.Blame(sdk.FaultConfig))
 	}
 	if req.URL.Path == "" {
 		req.URL.Path = "/"
 	}
-	req.URL.RawQuery = canonicalQuery(parameters)
+	req.URL.RawQuery = encode(query)
 	req.Header.Set("Accept", "application/json")
-	c.config.sign(req, action, apiVersion, c.now(), newNonce())
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	c.config.sign(req, body, target{action, apiVersion}, c.now(), newNonce())
 	var out answer
 	_, err = sdk.DoHTTPAnswer(req, func(resp *http.Response, body []byte) (sdk.Receipt, error) {
 		if json.Unmarshal(body, &out) != nil || out.Code == "" {

@@ -48,10 +48,10 @@ func TestReceiptCodes(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for number, want := range map[string]string{
-		"+8613800138000": "13800138000", "8613800138000": "13800138000", "13800138000": "13800138000",
+		"+8613800138000": "13800138000", "8613800138000": "13800138000", "13800138000": "", "+13055551234": "",
 		"+85251234567": "85251234567", "+4917612345678": "4917612345678", "+861065528888": "861065528888", "+12025550123": "12025550123",
 	} {
-		if got, err := phoneOf(number); err != nil || got != want {
+		if got, err := phoneOf(number); (err == nil) != (want != "") || got != want {
 			t.Errorf("%s: %s, %v, want %s", number, got, err, want)
 		}
 	}

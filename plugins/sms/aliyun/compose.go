@@ -70,7 +70,8 @@ func (c *Channel) compose(index int, m *sdk.Message) (item, error) {
 }
 
 // phoneOf writes an E.164 number as the provider does: numbers of mainland China without their country code, others with
-// it and without a plus sign.
+// it and without a plus sign. The provider cannot be told about a number of another country that then looks like a mobile
+// number of mainland China, as those of North America do: it would send to a stranger.
 func phoneOf(number string) (string, error) {
 	digits := strings.TrimPrefix(number, "+")
 	if len(digits) < 6 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" {
@@ -78,6 +79,9 @@ func phoneOf(number string) (string, error) {
 	}
 	if national, ok := strings.CutPrefix(digits, "86"); ok && isDomestic(national) {
 		return national, nil
+	}
+	if isDomestic(digits) {
+		return "", fmt.Errorf("the provider would take %s for a mobile number of mainland China, +86%s: send it over another connector", number, digits)
 	}
 	return digits, nil
 }

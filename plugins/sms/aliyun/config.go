@@ -27,9 +27,9 @@ type Config struct {
 
 	CallbackToken sdk.Secret `cfg:"callback_token,min=8,max=200" doc:"Secret at the end of the callback URL, as the provider signs no push: <callback URL>?token=<secret>. Without it neither receipts nor replies are taken."`
 
-	BaseURL  string        `cfg:"base_url,default=https://dysmsapi.aliyuncs.com,format=uri" doc:"Endpoint, e.g. https://dysmsapi.ap-southeast-1.aliyuncs.com for accounts outside China."`
+	BaseURL  string        `cfg:"base_url,default=https://dysmsapi.aliyuncs.com,format=uri" doc:"Endpoint of the API 2017-05-25, that of mainland China. The one in Singapore speaks another API, which is not supported."`
 	Timeout  time.Duration `cfg:"timeout,default=10s,min=100ms,max=5m" doc:"How long a request may take. What is not answered by then is uncertain."`
-	MaxBatch int           `cfg:"max_batch,default=100,min=1,max=100" doc:"Messages of one template in one request. 1: each has a request of its own, as the provider advises for verification codes."`
+	MaxBatch int           `cfg:"max_batch,default=46,min=1,max=46" doc:"Messages of one template in one request: as many as OutId can name so that each is found again. 1: each has a request of its own, as the provider advises for verification codes."`
 }
 
 // Validate checks what the tags cannot say. Errors are sdk.ConfigErrors below path.

@@ -111,7 +111,7 @@ func (c *Channel) details(ctx context.Context, phone, bizID string, day time.Tim
 	if bizID != "" {
 		parameters["BizId"] = bizID
 	}
-	a, err := c.call(ctx, "QuerySendDetails", parameters)
+	a, err := c.call(ctx, "QuerySendDetails", parameters, nil)
 	if e, ok := errors.AsType[*sdk.DeliveryError](err); ok && e.Outcome == sdk.OutcomeUncertain {
 		return a, sdk.Retryable(err, sdk.Code(e.Code)) // a question changes nothing
 	}

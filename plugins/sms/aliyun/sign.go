@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -17,24 +18,31 @@ const (
 	apiVersion = "2017-05-25"
 )
 
+// target is what a request is for.
+type target struct{ action, version string }
+
 // sign adds the common headers and the signature (V3 request structure and signature). The request carries its
-// parameters in the query and has no body.
-func (c Config) sign(req *http.Request, action, version string, at time.Time, nonce string) {
-	empty := sha256.Sum256(nil)
+// parameters in the query and in body, a form.
+func (c Config) sign(req *http.Request, body string, to target, at time.Time, nonce string) {
+	sum := sha256.Sum256([]byte(body))
+	hash := hex.EncodeToString(sum[:])
 	headers := [][2]string{ // in the order of their names
 		{"host", req.URL.Host},
-		{"x-acs-action", action},
-		{"x-acs-content-sha256", hex.EncodeToString(empty[:])},
+		{"x-acs-action", to.action},
+		{"x-acs-content-sha256", hash},
 		{"x-acs-date", at.UTC().Format("2006-01-02T15:04:05Z")},
 		{"x-acs-signature-nonce", nonce},
-		{"x-acs-version", version},
+		{"x-acs-version", to.version},
+	}
+	if contentType := req.Header.Get("Content-Type"); contentType != "" {
+		headers = slices.Insert(headers, 0, [2]string{"content-type", contentType})
 	}
 	var names []string
 	var lines strings.Builder
 	for _, h := range headers {
 		names = append(names, h[0])
 		lines.WriteString(h[0] + ":" + h[1] + "\n")
-		if h[0] != "host" {
+		if strings.HasPrefix(h[0], "x-acs-") {
 			req.Header.Set(h[0], h[1])
 		}
 	}
@@ -44,7 +52,7 @@ func (c Config) sign(req *http.Request, action, version string, at time.Time, no
 		path = "/"
 	}
 	canonical := strings.Join([]string{
-		req.Method, path, req.URL.RawQuery, lines.String(), signed, hex.EncodeToString(empty[:]),
+		req.Method, path, req.URL.RawQuery, lines.String(), signed, hash,
 	}, "\n")
 	digest := sha256.Sum256([]byte(canonical))
 	mac := hmac.New(sha256.New, []byte(c.AccessKeySecret.Reveal()))
@@ -53,8 +61,9 @@ func (c Config) sign(req *http.Request, action, version string, at time.Time, no
 		",Signature="+hex.EncodeToString(mac.Sum(nil)))
 }
 
-// canonicalQuery writes parameters sorted by name and percent-encoded as RFC 3986 has it.
-func canonicalQuery(parameters map[string]string) string {
+// encode writes parameters sorted by name and percent-encoded as RFC 3986 has it: as the signature wants the query, and as a
+// form may be.
+func encode(parameters map[string]string) string {
 	names := make([]string, 0, len(parameters))
 	for name := range parameters {
 		names = append(names, name)

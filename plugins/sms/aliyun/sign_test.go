@@ -22,10 +22,10 @@ func TestPublishedSignatures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.URL.RawQuery = canonicalQuery(map[string]string{
+		req.URL.RawQuery = encode(map[string]string{
 			"RegionId": "cn-shanghai", "ImageId": "win2019_1809_x64_dtc_zh-cn_40G_alibase_20230811.vhd",
 		})
-		Config{AccessKeyID: "YourAccessKeyId", AccessKeySecret: "YourAccessKeySecret"}.sign(req, "RunInstances", "2014-05-26", at, tc.nonce)
+		Config{AccessKeyID: "YourAccessKeyId", AccessKeySecret: "YourAccessKeySecret"}.sign(req, "", target{"RunInstances", "2014-05-26"}, at, tc.nonce)
 		want := "ACS3-HMAC-SHA256 Credential=YourAccessKeyId,SignedHeaders=host;x-acs-action;x-acs-content-sha256;x-acs-date;" +
 			"x-acs-signature-nonce;x-acs-version,Signature=" + tc.signature
 		if got := req.Header.Get("Authorization"); got != want {
@@ -34,8 +34,8 @@ func TestPublishedSignatures(t *testing.T) {
 	}
 }
 
-func TestCanonicalQuery(t *testing.T) {
-	got := canonicalQuery(map[string]string{"b": "a b*c~d+e/f", "A": "签名", "a": ""})
+func TestEncode(t *testing.T) {
+	got := encode(map[string]string{"b": "a b*c~d+e/f", "A": "签名", "a": ""})
 	if want := "A=%E7%AD%BE%E5%90%8D&a=&b=a%20b%2Ac~d%2Be%2Ff"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}

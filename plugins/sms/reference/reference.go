@@ -18,17 +18,30 @@ const (
 	ofMany = "pgb"
 )
 
-// maxBits is how much of an attempt's hash is kept at most, of several attempts.
-const maxBits = 48
+// How much of an attempt's hash is kept, of several attempts. With less than minBits too many attempts of others would be
+// named as well: of 46 marks of 32 bits one in 90 million is.
+const (
+	minBits = 32
+	maxBits = 48
+)
 
-// Of gives a reference of at most size octets to the attempts of a request, at least one. One attempt stands there as
-// it is; of several there is a mark each, cut from a hash of its id: the fewer, the longer.
+// Most is how many attempts a reference of size octets can stand for.
+func Most(size int) int { return room(size) / minBits }
+
+// room is how many bits fit in base64 behind the width.
+func room(size int) int { return (size - len(ofMany) - len("48.")) * 3 / 4 * 8 }
+
+// Of gives a reference of at most size octets to the attempts of a request, at least one and no more than Most. One
+// attempt stands there as it is; of several there is a mark each, cut from a hash of its id: the fewer, the longer. Of too
+// many there is none: "".
 func Of(attempts []string, size int) string {
 	if len(attempts) == 1 && len(ofOne+attempts[0]) <= size {
 		return ofOne + attempts[0]
 	}
-	room := (size - len(ofMany) - 3) * 3 / 4 * 8 // of base64, behind the width
-	bits := min(maxBits, room/len(attempts))
+	bits := min(maxBits, room(size)/len(attempts))
+	if bits < minBits {
+		return ""
+	}
 	all := new(big.Int)
 	for _, id := range attempts {
 		all.Lsh(all, uint(bits))
@@ -47,8 +60,8 @@ func Attempt(text string) (id string, ok bool) {
 	return id, true
 }
 
-// Names tells whether a reference is to the attempt, among others perhaps. sure is false where it may err: with a
-// reference to several attempts, about once in 2 to the power of the bits of a mark. Look at recipient and time as well.
+// Names tells whether a reference is to the attempt, among others perhaps. sure is false where it may err: a reference to
+// n attempts names about n of 2 to the power of its bits (32 to 48) others. Look at recipient and time as well.
 func Names(text, attempt string) (named, sure bool) {
 	if id, ok := Attempt(text); ok {
 		return id == attempt, true
@@ -77,7 +90,7 @@ func parse(text string) (all *big.Int, bits int, ok bool) {
 		return nil, 0, false
 	}
 	bits, err := strconv.Atoi(width)
-	if err != nil || bits < 1 || bits > maxBits {
+	if err != nil || bits < minBits || bits > maxBits {
 		return nil, 0, false
 	}
 	octets, err := base64.RawURLEncoding.DecodeString(marks)

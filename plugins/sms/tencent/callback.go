@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/push"
+	"github.com/pigeonry/pigeonry/plugins/sms/reference"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -29,6 +30,7 @@ type report struct {
 	ErrMsg          string  `json:"errmsg"`
 	Description     string  `json:"description"`
 	Serial          string  `json:"sid"`
+	Ext             string  `json:"ext"` // SessionContext, where the provider has been asked to send it
 
 	Extend string      `json:"extend"`
 	Sign   string      `json:"sign"`
@@ -70,6 +72,7 @@ func (x report) receipt() sdk.DeliveryReceipt {
 		ProviderID: x.Serial, Status: sdk.Delivered, At: at, Recipient: x.number(),
 		DedupeKey: fmt.Sprintf("%s/%s/%s", x.Serial, *x.ReportStatus, x.ErrMsg),
 	}
+	out.AttemptID, _ = reference.Attempt(x.Ext) // of a batch the serial number must do
 	if *x.ReportStatus != success {
 		out.Status = sdk.Undelivered
 		out.Err = sdk.Permanent(errors.New(strings.TrimSpace("not delivered: "+x.Description)),

@@ -33,7 +33,7 @@ type Config struct {
 
 	BaseURL  string        `cfg:"base_url,default=https://sms.tencentcloudapi.com,format=uri" doc:"Endpoint; https://sms.intl.tencentcloudapi.com for accounts of the international site."`
 	Timeout  time.Duration `cfg:"timeout,default=10s,min=100ms,max=5m" doc:"How long a request may take. What is not answered by then is uncertain."`
-	MaxBatch int           `cfg:"max_batch,default=200,min=1,max=200" doc:"Messages that say the same in one request."`
+	MaxBatch int           `cfg:"max_batch,default=94,min=1,max=94" doc:"Messages that say the same in one request: as many as SessionContext can name so that each is found again."`
 }
 
 // Validate checks what the tags cannot say. Errors are sdk.ConfigErrors below path.

@@ -11,8 +11,12 @@ import (
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
-// lag is how far the provider's times may be from ours.
-const lag = 10 * time.Minute
+const (
+	// lag is how far the provider's times may be from ours.
+	lag = 10 * time.Minute
+	// late is how long after it was sent a message may reach its recipient.
+	late = 72 * time.Hour
+)
 
 // Query looks for uncertain attempts among the messages to their recipients whose receipts have come. An attempt that is
 // not there stays uncertain: its receipt may be still to come.
@@ -37,13 +41,18 @@ func (c *Channel) Query(ctx context.Context, attempts []sdk.Attempt) ([]sdk.Quer
 	return results, nil
 }
 
-// is tells whether the record is of an attempt.
+// is tells whether the record is of an attempt: by its serial number where we know it, else by its SessionContext, and by the
+// time as well where that is one of a batch.
 func (p pulled) is(a sdk.Attempt) bool {
 	if len(a.ProviderIDs) > 0 {
 		return slices.Contains(a.ProviderIDs, p.SerialNo)
 	}
-	named, _ := reference.Names(p.SessionContext, a.AttemptID)
-	return named
+	named, sure := reference.Names(p.SessionContext, a.AttemptID)
+	if !named || sure {
+		return named
+	}
+	after := time.Unix(p.UserReceiveTime, 0).Sub(a.SentAt)
+	return after >= -lag && after <= late
 }
 
 // pull asks for the receipts of a number since shortly before a time. The provider keeps seven days.

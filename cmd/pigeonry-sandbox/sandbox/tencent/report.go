@@ -64,6 +64,7 @@ func (p *provider) report(sent *report) func(desk.Receipt) desk.Callback {
 		return callback(address, []any{map[string]any{
 			"user_receive_time": r.At.In(zone).Format(time.DateTime), "nationcode": country, "mobile": mobile,
 			"report_status": done.status, "errmsg": done.code, "description": done.words, "sid": done.serial,
+			"ext": done.session, // the provider sends it to whoever has asked for it
 		}})
 	}
 }
