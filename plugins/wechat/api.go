@@ -69,7 +69,7 @@ func (c *connector) Send(ctx context.Context, m *sdk.Message) (sdk.Receipt, erro
 	}
 	a, err := c.call(ctx, request{path: out.path, contentType: "application/json; charset=utf-8", body: body, ok: func(a *answer) bool { return a.Code != nil }})
 	if err != nil {
-		return sdk.Receipt{}, repeated(err, m.Attempt)
+		return failed(err, m.Attempt, out.path == pathTemplate && m.IdempotencyKey != "")
 	}
 	if a.MsgID == "" {
 		return sdk.Accepted(), nil
@@ -147,7 +147,7 @@ func read(body []byte, a *answer, ok func(*answer) bool) error {
 		return sdk.Uncertain(fmt.Errorf("the answer is not WeChat's: %w", err), sdk.Code(codeBadAnswer))
 	}
 	if a.Code != nil && *a.Code != 0 {
-		return refused(*a.Code, a.Message)
+		return refused(a)
 	}
 	if !ok(a) {
 		return sdk.Uncertain(errors.New("the answer is not WeChat's: its fields are missing"), sdk.Code(codeBadAnswer))

@@ -162,7 +162,13 @@ func (p *push) templateReceipt() sdk.DeliveryReceipt {
 		ProviderID: p.get("MsgID"), Recipient: p.get("FromUserName"), At: p.at(), Status: sdk.Delivered,
 	}
 	status := p.get("Status")
+	if receipt.ProviderID == "0" { // of a message that WeChat gave no id
+		receipt.ProviderID = ""
+	}
 	receipt.DedupeKey = "template:" + receipt.ProviderID + ":" + status
+	if receipt.ProviderID == "" {
+		receipt.DedupeKey = strings.Join([]string{"template", receipt.Recipient, p.get("CreateTime"), status}, ":")
+	}
 	if status != "success" {
 		receipt.Status, receipt.Err = sdk.Undelivered, undelivered(status)
 	}

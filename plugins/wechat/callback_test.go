@@ -70,6 +70,9 @@ func TestReceipts(t *testing.T) {
 	template := func(status string) string {
 		return event("<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[TEMPLATESENDJOBFINISH]]></Event><MsgID>200163840</MsgID><Status><![CDATA[" + status + "]]></Status>")
 	}
+	unnamed := func(id string) string {
+		return event("<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[TEMPLATESENDJOBFINISH]]></Event><MsgID>" + id + "</MsgID><Status><![CDATA[success]]></Status>")
+	}
 	notice := func(code, status string) string {
 		return event(`<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[subscribe_msg_sent_event]]></Event>
 			<SubscribeMsgSentEvent><List><TemplateId><![CDATA[T1]]></TemplateId><MsgID>1700827132819554304</MsgID>
@@ -84,6 +87,8 @@ func TestReceipts(t *testing.T) {
 		"blocked":             {template("failed:user block"), "200163840", "template:200163840:failed:user block", sdk.Undelivered, "recipient_blocked", "failed:user block"},
 		"failed":              {template("failed: system failed"), "200163840", "template:200163840:failed: system failed", sdk.Undelivered, "provider_unavailable", "failed: system failed"},
 		"failed unexplained":  {template("failed: x"), "200163840", "template:200163840:failed: x", sdk.Undelivered, "undelivered", "failed: x"},
+		"without an id":       {unnamed(""), "", "template:" + testUser + ":1772625600:success", sdk.Delivered, "", ""},
+		"with the id 0":       {unnamed("0"), "", "template:" + testUser + ":1772625600:success", sdk.Delivered, "", ""},
 		"a notice":            {notice("0", "success"), "1700827132819554304", "subscribe:1700827132819554304:0", sdk.Delivered, "", ""},
 		"a refused notice":    {notice("43101", "user refuse"), "1700827132819554304", "subscribe:1700827132819554304:43101", sdk.Undelivered, "unsubscribed", "43101"},
 		"an unexplained code": {notice("77777", "?"), "1700827132819554304", "subscribe:1700827132819554304:77777", sdk.Undelivered, "undelivered", "77777"},

@@ -246,7 +246,7 @@ func TestTheDoubleRefuses(t *testing.T) {
 	}
 	wantOutcome(t, events.Receipts[0].Err, sdk.OutcomeRejected, "recipient_blocked")
 
-	for code, want := range map[string]sdk.Outcome{"45009": sdk.OutcomeThrottled, "-1": sdk.OutcomeRetryable, "43019": sdk.OutcomeRejected} {
+	for code, want := range map[string]sdk.Outcome{"45009": sdk.OutcomeThrottled, "-1": sdk.OutcomeUncertain, "43019": sdk.OutcomeRejected} {
 		d.decision = desk.Decision{Answer: desk.Refuse, Code: code}
 		if _, err := c.Send(t.Context(), text("hi")); sdk.OutcomeOf(err) != want {
 			t.Errorf("%s: %v, want %s", code, err, want)

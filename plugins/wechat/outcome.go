@@ -47,7 +47,7 @@ const (
 	untilApproved = 10 * time.Minute
 )
 
-// verdict is what an error code means for a message. With each of them nothing was sent.
+// verdict is what an error code means for a message. But for busy, nothing was sent.
 type verdict struct {
 	outcome sdk.Outcome
 	code    string
@@ -68,8 +68,9 @@ func badPlugin() verdict {
 	return verdict{outcome: sdk.OutcomeRejected, code: codeProtocolError, fault: sdk.FaultPlugin}
 }
 
+// busy is a failure within WeChat, which may have come after the message was taken.
 func busy() verdict {
-	return verdict{outcome: sdk.OutcomeRetryable, code: codeProviderUnavailable, fault: sdk.FaultProvider}
+	return verdict{outcome: sdk.OutcomeUncertain, code: codeProviderUnavailable, fault: sdk.FaultProvider}
 }
 
 func tooFast(code string, wait time.Duration) verdict {
@@ -228,6 +229,7 @@ var verdicts = map[int]verdict{
 type refusal struct {
 	code    int
 	message string
+	msgID   string // of the message that it is about, where the answer has one
 }
 
 func (e *refusal) Error() string { return fmt.Sprintf("WeChat answers %d %q", e.code, e.message) }
@@ -236,20 +238,25 @@ func (e *refusal) Error() string { return fmt.Sprintf("WeChat answers %d %q", e.
 // https://developers.weixin.qq.com/doc/service/api/base/api_getstableaccesstoken.html
 func (e *refusal) ofToken() bool { return e.code == 40001 || e.code == 40014 || e.code == 42001 }
 
-// refused turns an error code into an outcome. A code that nobody knows is a refusal as well, for a reason that a repeat would not
+// codeIDExists is the answer to a client_msg_id that WeChat has already.
+const codeIDExists = 45065
+
+// refused turns an answer with an error code into an outcome. A code that nobody knows is a refusal as well, for a reason that a repeat would not
 // change.
-func refused(code int, message string) error {
-	err := &refusal{code, message}
-	v, known := verdicts[code]
+func refused(a *answer) error {
+	err := &refusal{*a.Code, a.Message, a.MsgID.String()}
+	v, known := verdicts[err.code]
 	if !known {
 		v = verdict{outcome: sdk.OutcomeRejected, code: codeProviderError, fault: sdk.FaultProvider}
 	}
-	options := []sdk.Option{sdk.Code(v.code), sdk.Blame(v.fault), sdk.ProviderCode(strconv.Itoa(code))}
+	options := []sdk.Option{sdk.Code(v.code), sdk.Blame(v.fault), sdk.ProviderCode(strconv.Itoa(err.code))}
 	switch v.outcome {
 	case sdk.OutcomeThrottled:
 		return sdk.Throttled(err, v.wait, options...)
 	case sdk.OutcomeRetryable:
 		return sdk.Retryable(err, append(options, sdk.RetryAfter(v.wait))...)
+	case sdk.OutcomeUncertain:
+		return sdk.Uncertain(err, options...)
 	default:
 		return sdk.Permanent(err, options...)
 	}
@@ -262,6 +269,25 @@ func notSent(err error) error {
 		return err
 	}
 	return sdk.Retryable(err, sdk.Code(e.Code), sdk.Blame(e.Fault), sdk.ProviderCode(e.ProviderCode))
+}
+
+// failed is the outcome of a message that WeChat did not simply take; dropsRepeats tells whether it went with a client_msg_id.
+func failed(err error, attempt int, dropsRepeats bool) (sdk.Receipt, error) {
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case !ok:
+		return sdk.Receipt{}, err
+	case dropsRepeats && r.code == codeIDExists && attempt > 1:
+		// No other message has this id: an earlier attempt was taken.
+		if r.msgID == "" {
+			return sdk.Accepted(), nil
+		}
+		return sdk.Accepted(r.msgID), nil
+	case dropsRepeats && verdicts[r.code] == busy():
+		return sdk.Receipt{}, notSent(err) // or if it was, WeChat drops the next attempt
+	default:
+		return sdk.Receipt{}, repeated(err, attempt)
+	}
 }
 
 // repeated is the outcome of a message that WeChat calls a repeat. An earlier attempt explains that: it may have been taken. Without

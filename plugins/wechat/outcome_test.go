@@ -16,6 +16,7 @@ func TestVerdicts(t *testing.T) {
 		rejected  = sdk.OutcomeRejected
 		retryable = sdk.OutcomeRetryable
 		throttled = sdk.OutcomeThrottled
+		uncertain = sdk.OutcomeUncertain
 		message   = sdk.FaultMessage
 		setup     = sdk.FaultConfig
 		wechat    = sdk.FaultProvider
@@ -28,7 +29,7 @@ func TestVerdicts(t *testing.T) {
 		wait    time.Duration
 	}
 	rows := map[int]want{
-		-1: {retryable, "provider_unavailable", wechat, 0}, 61450: {retryable, "provider_unavailable", wechat, 0},
+		-1: {uncertain, "provider_unavailable", wechat, 0}, 61450: {uncertain, "provider_unavailable", wechat, 0},
 		40001: {rejected, "auth_failed", setup, 0}, 40014: {rejected, "auth_failed", setup, 0}, 42001: {rejected, "auth_failed", setup, 0},
 		40013: {rejected, "auth_failed", setup, 0}, 40125: {rejected, "auth_failed", setup, 0}, 40243: {rejected, "auth_failed", setup, 0},
 		41001: {rejected, "protocol_error", own, 0}, 40002: {rejected, "protocol_error", own, 0}, 41002: {rejected, "protocol_error", own, 0},
@@ -101,6 +102,51 @@ func TestRepeats(t *testing.T) {
 	m.Attempt = 2
 	_, err = c.Send(t.Context(), m)
 	wantOutcome(t, err, sdk.OutcomeUncertain, "duplicate")
+}
+
+// The id of a template message is its own: WeChat has it already because an earlier attempt was taken.
+func TestRepeatOfATemplateMessageThatWasTaken(t *testing.T) {
+	p := newProvider(t)
+	c := openAt(t, settings(p.URL))
+	m := templated("T1", nil)
+	m.IdempotencyKey = "msg_1"
+	p.on(pathTemplate, says(`{"errcode":45065,"errmsg":"clientmsgid exist","msgid":200163840}`))
+	_, err := c.Send(t.Context(), m)
+	wantOutcome(t, err, sdk.OutcomeRejected, "duplicate")
+	m.Attempt = 2
+	if r, err := c.Send(t.Context(), m); err != nil || r.ProviderID() != "200163840" {
+		t.Errorf("receipt %+v, %v", r, err)
+	}
+	p.on(pathTemplate, says(`{"errcode":45065,"errmsg":"clientmsgid exist"}`))
+	if r, err := c.Send(t.Context(), m); err != nil || len(r.ProviderIDs) != 0 {
+		t.Errorf("receipt %+v, %v", r, err)
+	}
+	p.on(pathCustom, says(`{"errcode":45065,"errmsg":"clientmsgid exist"}`))
+	other := text("hello")
+	other.Attempt = 2
+	_, err = c.Send(t.Context(), other)
+	wantOutcome(t, err, sdk.OutcomeUncertain, "duplicate")
+}
+
+// WeChat may fail after it took a message. Only where it drops the repeat, or there was no message yet, is it tried again.
+func TestBusy(t *testing.T) {
+	p := newProvider(t)
+	c := openAt(t, settings(p.URL))
+	busy := says(`{"errcode":-1,"errmsg":"system error"}`)
+	for _, path := range []string{pathTemplate, pathCustom} {
+		p.on(path, busy)
+	}
+	keyed, bare := templated("T1", nil), templated("T1", nil)
+	keyed.IdempotencyKey, bare.IdempotencyKey = "msg_1", ""
+	_, err := c.Send(t.Context(), keyed)
+	wantOutcome(t, err, sdk.OutcomeRetryable, "provider_unavailable")
+	_, err = c.Send(t.Context(), bare)
+	wantOutcome(t, err, sdk.OutcomeUncertain, "provider_unavailable")
+	_, err = c.Send(t.Context(), text("hello"))
+	wantOutcome(t, err, sdk.OutcomeUncertain, "provider_unavailable")
+	p.on(pathStableToken, busy)
+	_, err = openAt(t, settings(p.URL)).Send(t.Context(), text("hello"))
+	wantOutcome(t, err, sdk.OutcomeRetryable, "provider_unavailable")
 }
 
 func TestNotSent(t *testing.T) {
