@@ -36,7 +36,7 @@ type returnPath struct {
 	address        string // without a place for the attempt; empty where there is one
 	prefix, suffix string // around the attempt, in the local part
 	domain         string
-	secret         []byte // signs attempts; empty: they are taken as they stand
+	secret         []byte // signs attempts; empty: none is read from a report, as anybody can guess one
 }
 
 // newReturnPath reads the config. An error names its field.
@@ -111,7 +111,7 @@ func (p *returnPath) tag(attemptID string) string {
 	return hex.EncodeToString(h.Sum(nil)[:tagBytes])
 }
 
-// attempt reads a mark; empty if it is none of ours.
+// attempt reads a mark; empty if it is none of ours, or not signed.
 func (p *returnPath) attempt(mark string) string {
 	mark, tag, tagged := strings.Cut(strings.ToLower(mark), "-")
 	id := mark
@@ -124,7 +124,7 @@ func (p *returnPath) attempt(mark string) string {
 	} else if !gatewayAttempt.MatchString(mark) {
 		return ""
 	}
-	if tagged != (len(p.secret) > 0) || tagged && !hmac.Equal([]byte(tag), []byte(p.tag(id))) {
+	if len(p.secret) == 0 || !tagged || !hmac.Equal([]byte(tag), []byte(p.tag(id))) {
 		return ""
 	}
 	return id
@@ -152,7 +152,7 @@ type reported struct {
 }
 
 // whose finds the mail that a report is about. Ids that anybody can make up, such as X-Pigeonry-Id, are not believed:
-// an address of ours is signed, if the operator gave a secret, and a Message-ID is known to those alone who got the mail.
+// an address and an envelope id of ours count where they are signed, and a Message-ID is known to those alone who got the mail.
 func (id *identity) whose(r *report.Report) (reported, bool) {
 	var out reported
 	candidates := r.SentTo
@@ -300,7 +300,8 @@ func excerpt(s string) string {
 }
 
 // complaint turns a feedback report into events. The mail did arrive, and so says the receipt, with the complaint as its
-// error; that the user wants no more mails comes as a message of his, where the caller will look for it.
+// error; that the user wants no more mails comes as a message, where the caller will look for it. Who he is the report does not
+// say for sure: whoever got one mail could name somebody else. The mail that it is about tells.
 func (id *identity) complaint(r *report.Report, of reported) sdk.Events {
 	f := r.Feedback
 	if f.Type == "not-spam" { // the user took it out of the spam folder
@@ -310,16 +311,10 @@ func (id *identity) complaint(r *report.Report, of reported) sdk.Events {
 	if at.IsZero() {
 		at = r.At
 	}
-	recipient := ""
-	if len(f.Recipients) > 0 {
-		recipient = f.Recipients[0]
-	} else if to := r.Original.Get("To"); to != "" {
-		recipient = addressIn(to)
-	}
 	reason := errors.New("the recipient complained: " + excerpt(f.Type))
 	attributes := map[string]string{attributeEvent: eventComplaint, "feedback_type": excerpt(f.Type)}
 	for name, value := range map[string]string{
-		"attempt_id": of.attemptID, "message_id": r.Original.Get(headerID), "user_agent": excerpt(f.UserAgent), "source_ip": excerpt(f.SourceIP),
+		"attempt_id": of.attemptID, "message_id": messageOf(of.attemptID), "user_agent": excerpt(f.UserAgent), "source_ip": excerpt(f.SourceIP),
 	} {
 		if value != "" {
 			attributes[name] = value
@@ -328,19 +323,20 @@ func (id *identity) complaint(r *report.Report, of reported) sdk.Events {
 	return sdk.Events{
 		Receipts: []sdk.DeliveryReceipt{{
 			DedupeKey: "complaint/" + of.key, ProviderID: of.providerID, AttemptID: of.attemptID, Status: sdk.Delivered,
-			Err: sdk.Permanent(reason, sdk.Code(codeComplaint)), At: at, Recipient: recipient,
+			Err: sdk.Permanent(reason, sdk.Code(codeComplaint)), At: at,
 		}},
 		Inbound: []sdk.Inbound{{
-			DedupeKey: "complaint/" + of.key, ProviderID: of.providerID, From: recipient, To: id.from.Address,
+			DedupeKey: "complaint/" + of.key, ProviderID: of.providerID, ReplyToProviderID: of.providerID, To: id.from.Address,
 			Text: eventComplaint, At: at, Attributes: attributes,
 		}},
 	}
 }
 
-// addressIn is the address in a header, or the header as it stands.
-func addressIn(header string) string {
-	if a, err := parseSender(header); err == nil {
-		return a.Address
+// messageOf is the gateway's id of the message that an attempt is of; empty if it is no attempt of the gateway's.
+func messageOf(attemptID string) string {
+	if !gatewayAttempt.MatchString(attemptID) {
+		return ""
 	}
-	return excerpt(header)
+	id, _, _ := strings.Cut(attemptID, ".")
+	return id
 }

@@ -38,7 +38,7 @@ type config struct {
 	EnvelopeFrom string `cfg:"envelope_from" doc:"Address that bounces go to, if not to the sender."`
 
 	BounceAddress string         `cfg:"bounce_address" doc:"Address that bounces go to, in the place of envelope_from, with {attempt} before the @, so that each mail has one of its own: bounce+{attempt}@example.com"`
-	BounceSecret  sdk.Secret     `cfg:"bounce_secret,min=16" doc:"Signs what {attempt} stands for, so that nobody can make bounces up."`
+	BounceSecret  sdk.Secret     `cfg:"bounce_secret,min=16" doc:"Signs what {attempt} stands for, and the envelope ids that dsn gives, so that nobody can make bounces up. Empty: bounces find their mail by its Message-ID alone."`
 	BounceToken   sdk.Secret     `cfg:"bounce_token,min=16" doc:"Token of whoever posts bounces to <callback URL>/bounce. Empty: nobody may."`
 	Mailbox       *mailboxConfig `cfg:"mailbox" doc:"Mailbox that bounces and complaints go to, read over IMAP."`
 	DSN           string         `cfg:"dsn,default=off,enum=off|failure|success" doc:"Asks the server for delivery status notifications, where it offers that (RFC 3461). failure: when a mail is late or comes back; success: when it arrives, too."`

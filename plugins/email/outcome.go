@@ -26,6 +26,7 @@ const (
 	codeThrottled        = "throttled"
 	codeRefused          = "refused"
 	codeMailboxFailed    = "mailbox_failed"
+	codeBadAnswer        = "bad_answer"
 )
 
 // outcome tells the gateway what became of a mail.
@@ -115,6 +116,8 @@ func answerOutcome(f *failure, answer *textproto.Error) error {
 	case r.login() && f.stage != stageAnswer:
 		// People have to mend it, but the mail is good: it may go out once they have.
 		return sdk.Retryable(f, provider, sdk.Code(codeAuthFailed), sdk.Blame(sdk.FaultConfig))
+	case f.stage == stageAnswer && r.code < 400: // neither taken nor refused
+		return sdk.Uncertain(f, provider, sdk.Code(codeBadAnswer))
 	case r.code < 500 && r.tooFast():
 		return sdk.Throttled(f, 0, provider, sdk.Code(codeThrottled))
 	case r.code < 500:

@@ -30,6 +30,9 @@ func TestAnswersBecomeOutcomes(t *testing.T) {
 		{stageRcpt, 550, "5.7.1 blocked by policy", sdk.OutcomeRejected, codeContentRejected, sdk.FaultMessage, "550 5.7.1"},
 		{stageAnswer, 550, "5.7.1 policy", sdk.OutcomeRejected, codeContentRejected, sdk.FaultMessage, "550 5.7.1"},
 		{stageAnswer, 550, "5.1.1 unknown after all", sdk.OutcomeRejected, codeInvalidRecipient, sdk.FaultMessage, "550 5.1.1"},
+		// Neither taken nor refused.
+		{stageAnswer, 354, "go on", sdk.OutcomeUncertain, codeBadAnswer, sdk.FaultProvider, "354"},
+		{stageAnswer, 154, "4.7.1 rate limit", sdk.OutcomeUncertain, codeBadAnswer, sdk.FaultProvider, "154 4.7.1"},
 		// Refused senders, sizes, contents.
 		{stageMail, 550, "5.7.1 not your address", sdk.OutcomeRejected, codeSenderRejected, sdk.FaultConfig, "550 5.7.1"},
 		{stageMail, 552, "5.3.4 too big", sdk.OutcomeRejected, codeTooLarge, sdk.FaultMessage, "552 5.3.4"},

@@ -165,6 +165,8 @@ func TestConversations(t *testing.T) {
 		{"no such user in a pipeline", []string{pipelined + "250 ok\n550 5.1.1 no\n554 no recipients\nC: RSET\n250 ok"}, sdk.OutcomeRejected, codeInvalidRecipient, 0},
 		{"a server that wants a mail for nobody", []string{pipelined + "250 ok\n550 5.1.1 no\n354 go\nclose"}, sdk.OutcomeRejected, codeInvalidRecipient, 0},
 		{"closing in a pipeline", []string{pipelined + "421 4.7.0 too many errors\nclose"}, sdk.OutcomeThrottled, codeThrottled, 0},
+		{"taken with another code", []string{hello + envelopeLines + "C: .\n251 2.0.0 passed on"}, sdk.OutcomeAccepted, "", 1},
+		{"neither taken nor refused", []string{hello + envelopeLines + "C: .\n354 go on"}, sdk.OutcomeUncertain, codeBadAnswer, 1},
 		{"content refused", []string{hello + envelopeLines + "C: .\n554 5.7.1 spam\nC: RSET\n250 ok"}, sdk.OutcomeRejected, codeContentRejected, 1},
 		{"content deferred", []string{hello + envelopeLines + "C: .\n451 4.3.0 later\nC: RSET\n250 ok"}, sdk.OutcomeRetryable, codeDeferred, 1},
 		{"too large for SIZE", []string{greeting + "250-script\n250 SIZE 10\n"}, sdk.OutcomeRejected, codeTooLarge, 0},

@@ -203,9 +203,11 @@ func (s *session) content(ctx context.Context, l *letter) (string, error) {
 	if err = errors.Join(err, content.Close()); err != nil {
 		return "", fail(stageContent, err)
 	}
-	_, answer, err := text.ReadResponse(250)
+	code, answer, err := text.ReadResponse(2) // any of them is success (RFC 5321 section 4.2.1)
 	if err != nil {
-		return "", fail(stageAnswer, err)
+		f := fail(stageAnswer, err)
+		f.hangUp = code < 400 // nobody knows what it waits for
+		return "", f
 	}
 	return answer, nil
 }
