@@ -80,7 +80,7 @@ func TestFCMData(t *testing.T) {
 	wantJSON(t, body, strings.ReplaceAll(`{"validate_only": false, "message": {
 		"token": "token-1", "data": {"a": "1"}, "android": {"priority": "NORMAL", "direct_boot_ok": true}, "fcm_options": {"analytics_label": "x"},
 		"apns": {"headers": {"apns-priority": "5", "apns-expiration": "EXPIRES", "apns-push-type": "background"}, "payload": {"aps": {"content-available": 1}}},
-		"webpush": {"headers": {"TTL": "0", "Urgency": "low"}}}}`, "EXPIRES", stamp(now)))
+		"webpush": {"headers": {"TTL": "0", "Urgency": "normal"}}}}`, "EXPIRES", stamp(now)))
 }
 
 func TestFCMCodes(t *testing.T) {

@@ -245,6 +245,7 @@ func (d *doubles) apnsConfig() settings {
 func (d *doubles) webpushConfig() settings {
 	return settings{"webpush": settings{
 		"private_key": webpushdouble.PrivateKey, "public_key": webpushdouble.PublicKey, "subject": "mailto:ops@example.com", "private": true,
+		"hosts": []string{"127.0.0.1"}, // the double counts as a push service
 	}}
 }
 

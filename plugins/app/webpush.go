@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -47,8 +46,7 @@ func newWebPush(c *webPushConfig, transport *http.Transport) (*webPush, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport.Proxy = nil // a proxy would connect where we do not see it
-	transport.DialContext = (&net.Dialer{Timeout: dialTimeout, ControlContext: guard(c.Private)}).DialContext
+	guard(transport, c.Private)
 	return &webPush{vapid: v, hosts: c.Hosts, private: c.Private, transport: transport}, nil
 }
 
@@ -171,6 +169,9 @@ func (w *webPush) send(ctx context.Context, p *push) (sdk.Receipt, error) {
 	}
 	req.Header = header
 	r, err := sdk.DoHTTPOver(w.transport, req, readWebPush, sdk.Secret(header.Get("Authorization")))
+	if !names(w.hosts, s.endpoint) && !names(services[:], s.endpoint) {
+		err = blameEndpoint(err)
+	}
 	return r, unreachable(err)
 }
 
@@ -182,17 +183,10 @@ func (w *webPush) allowed(endpoint *url.URL) error {
 	if endpoint.Scheme != "https" && (!w.private || endpoint.Scheme != "http") {
 		return fmt.Errorf("the endpoint of the subscription is not called over %s", endpoint.Scheme)
 	}
-	if len(w.hosts) == 0 {
+	if len(w.hosts) == 0 || names(w.hosts, endpoint) {
 		return nil
 	}
-	host := strings.ToLower(endpoint.Hostname())
-	for _, h := range w.hosts {
-		h = strings.ToLower(h)
-		if suffix, below := strings.CutPrefix(h, "*"); host == h || below && strings.HasSuffix(host, suffix) {
-			return nil
-		}
-	}
-	return fmt.Errorf("the endpoint of the subscription is at %s, which the config does not name under hosts", host)
+	return fmt.Errorf("the endpoint of the subscription is at %s, which the config does not name under hosts", endpoint.Hostname())
 }
 
 func (w *webPush) header(p *push, endpoint *url.URL, now time.Time) (http.Header, error) {
@@ -217,7 +211,7 @@ func urgency(p *push) string {
 	if p.high {
 		return "high"
 	}
-	return "low"
+	return "normal"
 }
 
 // webTopic makes a Topic, which has a narrow alphabet, of a key.
@@ -259,7 +253,7 @@ func webMessage(p *push) object {
 var webPushVerdicts = map[int]verdict{
 	http.StatusBadRequest:            refused,
 	http.StatusUnauthorized:          badLogin,
-	http.StatusForbidden:             foreign, // the subscription was made with another public key
+	http.StatusForbidden:             foreign, // the subscription was made with another public key; but see webPushVerdict
 	http.StatusNotFound:              unregistered,
 	http.StatusGone:                  unregistered,
 	http.StatusRequestEntityTooLarge: large,
@@ -276,28 +270,47 @@ func readWebPush(resp *http.Response, body []byte) (sdk.Receipt, error) {
 		}
 		return sdk.Receipt{}, nil
 	}
-	v, known := webPushVerdicts[resp.StatusCode]
+	reason := readPushReason(body)
+	v, known := webPushVerdict(resp.StatusCode, reason)
 	if !known {
 		return sdk.Receipt{}, fallback(resp, body)
 	}
-	code := strconv.Itoa(resp.StatusCode)
-	if reason := pushReason(body); reason != "" {
-		code += " " + reason
-	}
+	code := strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + reason.code())
 	return sdk.Receipt{}, v.of(sdk.HTTPOutcome(resp, body), code, retryAfter(resp, 0))
 }
 
-// pushReason is the code in the answer: a number of Mozilla's, a word of Apple's.
-func pushReason(body []byte) string {
-	var a struct {
-		Errno  int    `json:"errno"`
-		Reason string `json:"reason"`
+// webPushVerdict looks at the reason first: the statuses 400, 401 and 403 do not tell a login that is wrong, which concerns all
+// messages, from a subscription that was made with another key, which concerns one.
+func webPushVerdict(status int, r pushReason) (verdict, bool) {
+	switch {
+	case r.Reason == "VapidPkHashMismatch", strings.Contains(r.Message, "VAPID public key mismatch"):
+		return foreign, true // Apple; Mozilla, with 401 and the number of all failed logins
+	case status == http.StatusForbidden && r.Reason != "", strings.Contains(r.Message, "invalid JWT"):
+		return badLogin, true // Apple, as BadJwtToken; Google
 	}
-	if json.Unmarshal(body, &a) != nil {
-		return ""
+	v, known := webPushVerdicts[status]
+	return v, known
+}
+
+// pushReason is what an answer says beside its status.
+type pushReason struct {
+	Errno   int    `json:"errno"`   // Mozilla
+	Message string `json:"message"` // Mozilla; Google's whole answer is one
+	Reason  string `json:"reason"`  // Apple
+}
+
+func readPushReason(body []byte) pushReason {
+	var r pushReason
+	if json.Unmarshal(body, &r) != nil {
+		return pushReason{Message: string(body)}
 	}
-	if a.Errno != 0 {
-		return strconv.Itoa(a.Errno)
+	return r
+}
+
+// code is the number of Mozilla's, or the word of Apple's.
+func (r pushReason) code() string {
+	if r.Errno != 0 {
+		return strconv.Itoa(r.Errno)
 	}
-	return a.Reason
+	return r.Reason
 }

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/netip"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -91,7 +92,13 @@ func TestWebPushAnswers(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"Apple's words":   {403, `{"reason":"BadJwtToken"}`, "rejected recipient_mismatch 403 BadJwtToken message"},
+		"Apple's login":   {403, `{"reason":"BadJwtToken"}`, "retryable auth_failed 403 BadJwtToken config"},
+		"Apple's key":     {400, `{"reason":"VapidPkHashMismatch"}`, "rejected recipient_mismatch 400 VapidPkHashMismatch message"},
+		"Apple's other":   {400, `{"reason":"BadWebPushRequest"}`, "rejected content_refused 400 BadWebPushRequest message"},
+		"Mozilla's login": {401, `{"code":401,"errno":109,"error":"Unauthorized","message":"Invalid VAPID token"}`, "retryable auth_failed 401 109 config"},
+		"Mozilla's key":   {401, `{"code":401,"errno":109,"error":"Unauthorized","message":"VAPID public key mismatch"}`, "rejected recipient_mismatch 401 109 message"},
+		"Google's login":  {403, "invalid JWT provided\n", "retryable auth_failed 403 config"},
+		"Google's key":    {403, "the VAPID credentials in the authorization header do not correspond to the credentials used to create the subscriptions.\n", "rejected recipient_mismatch 403 message"},
 		"no words":        {410, "", "rejected unregistered 410 message"},
 		"a gateway":       {502, "<html>", "uncertain http_status 502 provider"},
 		"another refusal": {418, "", "rejected http_status 418 message"},
@@ -166,6 +173,7 @@ func TestWebPushGuard(t *testing.T) {
 	d := startDoubles(t, true)
 	given := d.webpushConfig()
 	given["webpush"].(settings)["private"] = false
+	delete(given["webpush"].(settings), "hosts")
 	c := connect(t, with(given, settings{"tls_ca": d.authority}))
 	for name, to := range map[string]string{
 		"an address":       d.subscription("ann"),
@@ -212,17 +220,34 @@ func TestWebPushHosts(t *testing.T) {
 	}
 }
 
-func TestPublicAddresses(t *testing.T) {
-	for address, want := range map[string]bool{
-		"8.8.8.8": true, "142.250.185.74": true, "2a00:1450:4001:82a::200a": true, "192.0.1.1": true, "172.15.0.1": true, "172.32.0.1": true, "100.128.0.1": true,
-		"0.0.0.0": false, "0.1.2.3": false, "10.0.0.1": false, "100.64.0.1": false, "127.0.0.1": false, "127.8.8.8": false, "169.254.169.254": false,
-		"172.16.0.1": false, "172.31.255.255": false, "192.0.0.8": false, "192.0.2.1": false, "192.168.1.1": false, "198.18.0.1": false,
-		"198.51.100.1": false, "203.0.113.1": false, "224.0.0.1": false, "240.0.0.1": false, "255.255.255.255": false, "192.88.99.1": false,
-		"::": false, "::1": false, "::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "fc00::1": false, "fd12::1": false, "fe80::1": false,
-		"ff02::1": false, "2001:db8::1": false, "2002:a00:1::": false, "2001::1": false, "100::1": false, "5f00::1": false, "3fff::1": false,
+// Whoever runs the host of a subscription cannot close the connector for the others.
+func TestWebPushOfStrangers(t *testing.T) {
+	d := startDoubles(t, false)
+	given := d.webpushConfig()
+	delete(given["webpush"].(settings), "hosts")
+	c := connect(t, given)
+	for errno, want := range map[string]string{
+		"109": "retryable auth_failed 401 109 message",
+		"201": "retryable provider_unavailable 503 201 message",
+		"202": "throttled throttled 429 202 message",
+		"999": "uncertain provider_error 500 999 message",
 	} {
-		if got := public(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: public is %t", address, got)
+		d.decide(desk.Decision{Answer: desk.Refuse, Code: errno})
+		if _, err := c.Send(t.Context(), message(d.subscription("ann"))); said(err) != want {
+			t.Errorf("%s: got %s, want %s", errno, said(err), want)
+		}
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	if _, err := c.Send(t.Context(), message(strings.Replace(d.subscription("ann"), d.server.URL, gone.URL, 1))); said(err) != "retryable connect_failed message" {
+		t.Errorf("a host that is down: %s", said(err))
+	}
+	for host, want := range map[string]bool{
+		"fcm.googleapis.com": true, "updates.push.services.mozilla.com": true, "web.push.apple.com": true, "wns2-by3p.notify.windows.com": true,
+		"fcm.googleapis.com.example.com": false, "xweb.push.apple.com": false,
+	} {
+		if got := names(services[:], &url.URL{Scheme: "https", Host: host}); got != want {
+			t.Errorf("%s is a push service: %t", host, got)
 		}
 	}
 }

@@ -1,10 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/alibabacloud-go/darabonba-openapi/v2/client"
@@ -17,6 +24,7 @@ import (
 	twilioapi "github.com/twilio/twilio-go/rest/api/v2010"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/plugins/sms/aliyun"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -103,6 +111,62 @@ func TestInteropAliyunGo(t *testing.T) {
 		t.Errorf("with a wrong secret: %v", err)
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+}
+
+// What the connector signs, with its arrays in the body, the vendor's library signs the same.
+func TestInteropAliyunSignature(t *testing.T) {
+	d := newDesk()
+	p := newAliyunDouble(d)
+	var mu sync.Mutex
+	var requests []*http.Request
+	var bodies []string
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("read a request: %v", err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		mu.Lock()
+		requests, bodies = append(requests, r), append(bodies, string(body))
+		mu.Unlock()
+		p.(desk.Rooted).ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	var ms []*sdk.Message
+	for i := range 47 { // a full batch, and one alone
+		m := message(strings.Repeat("您的验证码 & *~+", 10))
+		m.AttemptID, m.Recipient = fmt.Sprintf("%d.1", i), fmt.Sprintf("+86138%08d", i)
+		ms = append(ms, m)
+	}
+	for i, r := range sendAll(t, aliyun.Open(aliyunConfig(server.URL)), ms) {
+		if r.err != nil {
+			t.Errorf("message %d: %v", i, r.err)
+		}
+	}
+	if len(requests) != 2 || len(d.entries()) != len(ms) {
+		t.Fatalf("%d messages in %d requests", len(d.entries()), len(requests))
+	}
+	algorithm := "ACS3-HMAC-SHA256"
+	for i, r := range requests {
+		if len(r.URL.RawQuery) > 2048 || r.Header.Get("X-Acs-Action") == "SendBatchSms" && len(bodies[i]) < 10_000 {
+			t.Errorf("%d octets in the URL, %d in the body", len(r.URL.RawQuery), len(bodies[i]))
+		}
+		sum := sha256.Sum256([]byte(bodies[i]))
+		query, headers := map[string]*string{}, map[string]*string{"host": &r.Host}
+		for name, values := range r.URL.Query() {
+			query[name] = &values[0]
+		}
+		for name, values := range r.Header {
+			if name = strings.ToLower(name); name == "content-type" || strings.HasPrefix(name, "x-acs-") {
+				headers[name] = &values[0]
+			}
+		}
+		theirs := openapiutil.GetAuthorization(&dara.Request{Method: &r.Method, Pathname: &r.URL.Path, Query: query, Headers: headers},
+			&algorithm, new(hex.EncodeToString(sum[:])), new("sandbox"), new("sandbox-secret"))
+		if ours := r.Header.Get("Authorization"); ours != *theirs {
+			t.Errorf("signed\n%s\nthe vendor's library has\n%s", ours, *theirs)
+		}
+	}
 }
 
 func TestInteropTencentNode(t *testing.T) {

@@ -30,7 +30,7 @@ var codes verdict.Table = map[string]verdict.Verdict{
 	"21214": verdict.Message(verdict.InvalidRecipient),
 	"21217": verdict.Message(verdict.InvalidRecipient),
 	"21219": verdict.Message(verdict.PermissionDenied), // trial account, number not verified: others are
-	"21264": verdict.Config(verdict.InvalidSender),    // from and to are one number
+	"21264": verdict.Config(verdict.InvalidSender),     // from and to are one number
 	"21265": verdict.Message(verdict.InvalidRecipient),
 	"21266": verdict.Message(verdict.InvalidRecipient), // to and from are the same
 	"21408": verdict.Message(verdict.PermissionDenied), // the recipient's region is not enabled: others are
@@ -43,7 +43,7 @@ var codes verdict.Table = map[string]verdict.Verdict{
 	"21606": verdict.Config(verdict.InvalidSender),
 	"21607": verdict.Config(verdict.InvalidSender),
 	"21608": verdict.Message(verdict.PermissionDenied), // trial account, number not verified: others are
-	"21609": verdict.Config(verdict.InvalidParameter), // the URL of the status callback
+	"21609": verdict.Config(verdict.InvalidParameter),  // the URL of the status callback
 	"21610": verdict.Message(verdict.Unsubscribed),
 	"21611": verdict.Slower(verdict.QueueFull, time.Minute),
 	"21612": verdict.Message(verdict.Undeliverable), // no route from this sender to this recipient
