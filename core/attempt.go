@@ -51,6 +51,13 @@ const (
 	CodeNotSent          = "not_sent"          // the call failed before the plugin took the message
 )
 
+// CodeRepeatSafe is what a plugin answers about an uncertain attempt whose repeat the provider drops, if it has the first: through
+// the same connector, within RepeatWindow of the first attempt. The attempt stays uncertain.
+const CodeRepeatSafe = "repeat_is_safe"
+
+// RepeatWindow is for how long CodeRepeatSafe promises that a repeat is dropped.
+const RepeatWindow = 30 * time.Minute
+
 // Delivery is one attempt to hand one message to a connector: what a plugin gets.
 type Delivery struct {
 	Message *Message

@@ -34,6 +34,7 @@ type Message struct {
 	LeaseUntil  time.Time // sending: the worker's claim ends
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	StartedAt   time.Time // of the latest attempt; zero before the first
 	SentAt      time.Time // a provider took it
 }
 

@@ -122,9 +122,15 @@ type QueryResult struct {
 	AttemptID string
 	Receipt   Receipt
 	// Err is nil for a message the provider took, Retryable for one it never saw, Permanent for one
-	// it refused.
+	// it refused. Uncertain with Code(CodeRepeatSafe): nobody knows, but a repeat does no harm.
 	Err error
 }
+
+// CodeRepeatSafe is the code of an Uncertain answer of Query that promises: the provider drops a repeat with the same idempotency
+// key that comes through the same connector within 30 minutes of the first attempt. The gateway then sends the message again through
+// that connector, at once, without asking its operator, and marks it as a possible double only if that comes too late. Retryable
+// would not do: it allows another connector, where the key means nothing.
+const CodeRepeatSafe = "repeat_is_safe"
 
 // CallbackHandler verifies and parses the HTTP requests that a provider makes.
 type CallbackHandler interface {

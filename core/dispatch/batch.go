@@ -41,6 +41,7 @@ func (b *batch) record(ctx context.Context, results []core.Result) {
 		}
 		t := judgement{message: m, result: r, policy: b.policy, status: b.status, now: now, maxAge: b.d.o.MaxAge}.transition()
 		t.StartedAt = b.handed
+		t.Doubtful = t.Doubtful || doubtsRepeat(m, b.connector.id, b.handed)
 		transitions = append(transitions, t)
 	}
 	if ctx.Err() != nil { // the worker is being cut off; what is known is not to be lost for that

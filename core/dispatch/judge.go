@@ -16,6 +16,8 @@ type judgement struct {
 	status  core.ConnectorStatus
 	now     time.Time
 	maxAge  time.Duration
+	// safe: the provider drops a repeat that comes soon, see core.CodeRepeatSafe.
+	safe bool
 }
 
 // queryAfter is how long after an uncertain attempt the provider is first asked about it.
@@ -119,14 +121,14 @@ func (j judgement) unresolved(t *store.Transition) {
 	switch {
 	case m.Expired(next):
 		t.Status, t.Doubtful = core.StatusExpired, true
-	case j.policy.OnUncertain == Hold:
+	case j.policy.OnUncertain == Hold && !j.safe:
 		t.Status = core.StatusUncertain
 	case j.result.Attempt >= m.Budget:
 		t.Status, t.Doubtful, t.Error = core.StatusFailed, true, exhausted(t.Error)
 	default:
 		t.Status, t.NextAttempt = core.StatusQueued, next
 		// A provider that drops repeats cannot make a double.
-		t.Doubtful = !j.status.Idempotent
+		t.Doubtful = !j.status.Idempotent && !j.safe
 	}
 }
 

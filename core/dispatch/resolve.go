@@ -54,6 +54,7 @@ type answer struct {
 	result core.Result
 	known  bool // the provider knows the attempt
 	later  bool // the provider could not be asked, or does not know yet: it may another time
+	safe   bool // the provider does not know, but drops a repeat that comes soon
 }
 
 // conclude turns the provider's answer, or its silence, into a transition.
@@ -71,7 +72,11 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 			}
 		}
 	}
-	j := judgement{message: m, result: &result, policy: p, status: s, now: now, maxAge: d.o.MaxAge}
+	safe := a.safe && now.Before(repeatSafeUntil(m, l.StartedAt))
+	if safe {
+		result.Error = a.result.Error
+	}
+	j := judgement{message: m, result: &result, policy: p, status: s, now: now, maxAge: d.o.MaxAge, safe: safe}
 	if a.known {
 		t := j.transition()
 		t.StartedAt = l.StartedAt
@@ -81,7 +86,7 @@ func (d *Dispatcher) conclude(l *store.Lapsed, p Policy, s core.ConnectorStatus,
 		Record: m.ID, Attempt: m.Attempt, Status: core.StatusUncertain, Outcome: core.OutcomeUncertain,
 		Error: result.Error, ProviderIDs: l.ProviderIDs, StartedAt: l.StartedAt, FinishedAt: now,
 	}
-	if a.later && now.Sub(l.StartedAt) < giveUpAfter {
+	if !safe && a.later && now.Sub(l.StartedAt) < giveUpAfter {
 		t.NextAttempt = now.Add(max(queryAfter, now.Sub(l.StartedAt)/2))
 		if s.State == core.ConnectorUnavailable {
 			t.NextAttempt = now.Add(max(returnAfter, now.Sub(l.StartedAt)/4))
@@ -133,7 +138,8 @@ func (d *Dispatcher) ask(ctx context.Context, id core.ConnectorID, lapsed []stor
 	answers := make(map[core.RecordID]answer, len(results))
 	for _, r := range results {
 		unclear := r.Outcome == core.OutcomeUncertain
-		answers[r.Record] = answer{result: r, known: !unclear, later: unclear}
+		safe := unclear && r.Error != nil && r.Error.Code == core.CodeRepeatSafe
+		answers[r.Record] = answer{result: r, known: !unclear, later: unclear, safe: safe}
 	}
 	return answers
 }

@@ -218,7 +218,7 @@ func (a *app) check(ctx context.Context) error {
 const dropsRepeats = 10 * time.Minute
 
 // query tells what became of attempts. One with an id is asked for. Of one without, Feishu cannot be asked; but as it drops
-// what it has got already, the message may go out again without a risk, which Retryable says.
+// what it has got already, the message may go out again soon, to this app.
 func (a *app) query(ctx context.Context, attempts []sdk.Attempt) ([]sdk.QueryResult, error) {
 	var results []sdk.QueryResult
 	for i := range attempts {
@@ -233,8 +233,8 @@ func (a *app) query(ctx context.Context, attempts []sdk.Attempt) ([]sdk.QueryRes
 				results = append(results, sdk.QueryResult{AttemptID: at.AttemptID, Receipt: sdk.Accepted(at.ProviderIDs...)})
 			}
 		case at.IdempotencyKey != "" && !at.SentAt.IsZero() && a.now().Sub(at.SentAt) < dropsRepeats:
-			results = append(results, sdk.QueryResult{AttemptID: at.AttemptID, Err: sdk.Retryable(
-				errors.New("a repeat of this message is dropped by Feishu if it has the first"), sdk.Code("repeat_is_safe"))})
+			results = append(results, sdk.QueryResult{AttemptID: at.AttemptID, Err: sdk.Uncertain(
+				errors.New("a repeat of this message is dropped by Feishu if it has the first"), sdk.Code(sdk.CodeRepeatSafe))})
 		}
 	}
 	return results, nil

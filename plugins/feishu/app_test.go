@@ -282,7 +282,7 @@ func TestAppQuery(t *testing.T) {
 		got[r.AttemptID] = told(r.Err) + " " + r.Receipt.ProviderID()
 	}
 	text, _ := json.Marshal(got)
-	if want := `{"1:1":"accepted om_there","2:1":"accepted om_deleted","5:1":"retryable repeat_is_safe  provider "}`; err != nil || string(text) != want {
+	if want := `{"1:1":"accepted om_there","2:1":"accepted om_deleted","5:1":"uncertain repeat_is_safe  provider "}`; err != nil || string(text) != want {
 		t.Errorf("got %s, %v, want %s", text, err, want)
 	}
 	f = serve(t, map[string]http.HandlerFunc{messagesPath + "/om_1": says(503, "<html>")})

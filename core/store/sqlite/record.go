@@ -8,7 +8,7 @@ import "github.com/pigeonry/pigeonry/core"
 const recordColumns = `r.id, r.trace_id, r.account_id, r.batch_id, r.template_id, r.channel, r.priority,
 	r.recipient, r.recipient_given, r.pinned_connector, r.status, r.attempt, r.budget, r.connector, r.outcome, r.doubtful,
 	r.provider_id, r.segments, r.error_code, r.error_provider_code, r.error_message, r.error_fault,
-	r.next_attempt_at, r.expire_at, r.lease_until, r.created_at, r.updated_at, r.sent_at, c.metadata`
+	r.next_attempt_at, r.expire_at, r.lease_until, r.created_at, r.updated_at, r.sent_at, r.started_at, c.metadata`
 
 const fromRecords = ` FROM message_records r JOIN message_contents c ON c.id = r.id `
 
@@ -22,7 +22,7 @@ func readRecord(r *row, m *core.Message) error {
 	m.ProviderID, m.Segments = r.text(), int(r.int())
 	m.Error = readError(r)
 	m.NextAttempt, m.ExpireAt, m.LeaseUntil = r.time(), r.time(), r.time()
-	m.CreatedAt, m.UpdatedAt, m.SentAt = r.time(), r.time(), r.time()
+	m.CreatedAt, m.UpdatedAt, m.SentAt, m.StartedAt = r.time(), r.time(), r.time(), r.time()
 	return r.json(&m.Metadata)
 }
 

@@ -2087,7 +2087,9 @@ func (x *QueryItem) GetSentAt() *timestamppb.Timestamp {
 }
 
 // QueryResponse has one result per item the provider could answer for; OUTCOME_UNCERTAIN
-// means that the provider does not know either.
+// means that the provider does not know either. With the error code "repeat_is_safe" it promises that
+// the provider drops a repeat with the same idempotency key that comes through the same connector within
+// 30 minutes of the first attempt: the gateway then sends the message again there.
 type QueryResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Results       []*Result              `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
