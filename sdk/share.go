@@ -173,13 +173,22 @@ func (t *TokenSource) fetchNew(ctx context.Context, told share, good string) (st
 		err = Retryable(fmt.Errorf("the provider gave a token that is empty or has ended (%s)", token.Expires))
 	}
 	if err != nil {
-		t.shares.drop(context.WithoutCancel(ctx), t.name, told.revision)
+		t.giveUp(context.WithoutCancel(ctx), told)
 		return t.without(good, err)
 	}
 	now := time.Now()
 	t.shares.keep(context.WithoutCancel(ctx), t.name, share{value: t.sealed(token, now), expires: token.Expires, revision: told.revision})
 	t.set(sharedToken{Token: token, revision: told.revision, fetched: now}, now)
 	return token.Value, nil
+}
+
+// giveUp has somebody else try. What is good still is left to all others.
+func (t *TokenSource) giveUp(ctx context.Context, told share) {
+	if len(told.value) > 0 && time.Now().Before(told.expires) {
+		t.shares.keep(ctx, t.name, told)
+		return
+	}
+	t.shares.drop(ctx, t.name, told.revision)
 }
 
 // take makes the token of all that of this process. It is none if it has ended or the provider refused it.

@@ -120,6 +120,7 @@ func tokenPlugin(t *testing.T, p *provider) (*gateway, func() *sdk.TokenSource) 
 		return sender(ctx, c)
 	}
 	g := start(t, declared)
+	g.server.ExpectShares()
 	return g, func() *sdk.TokenSource {
 		g.configure("test/a", 1, "{}")
 		return <-opened

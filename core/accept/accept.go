@@ -95,8 +95,8 @@ type Rejection struct {
 type Channels interface {
 	// Serves says whether any connector is configured for the channel.
 	Serves(channel string) bool
-	// Has says whether the connector is configured.
-	Has(connector core.ConnectorID) bool
+	// Has says whether the connector is configured, and is for the account of that name.
+	Has(connector core.ConnectorID, account string) bool
 }
 
 // Templates finds templates.

@@ -41,7 +41,9 @@ func (*fixture) Serves(channel string) bool {
 }
 
 // Has implements accept.Channels.
-func (*fixture) Has(id core.ConnectorID) bool { return id == "sms/main" || id == "email/main" }
+func (*fixture) Has(id core.ConnectorID, account string) bool {
+	return id == "sms/main" || id == "email/main" || id == "sms/bank" && account == "bank"
+}
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()

@@ -59,15 +59,18 @@ func (p *plan) message(r Recipient) (core.Message, problems) {
 }
 
 func (p *plan) render(m *core.Message, variables map[string]string, wrong *problems) {
-	text := func(t *template.Template, field string, escape template.Escape) string {
+	bounded := func(t *template.Template, field string, escape template.Escape, limit int) string {
 		if t == nil {
 			return ""
 		}
-		s, err := t.Render(variables, escape, maxText)
+		s, err := t.Render(variables, escape, limit)
 		if err != nil && !missing(err, wrong) {
 			wrong.add(field, "%v", err)
 		}
 		return s
+	}
+	text := func(t *template.Template, field string, escape template.Escape) string {
+		return bounded(t, field, escape, maxText)
 	}
 	// The template's own text may break lines as well as a variable; in a header neither may.
 	m.Content.Subject = template.Header(text(p.parts.subject, "/subject", template.Header))
@@ -79,7 +82,8 @@ func (p *plan) render(m *core.Message, variables map[string]string, wrong *probl
 		}
 		values := make(map[string]string, len(own.parameters))
 		for name, t := range own.parameters {
-			values[name] = text(t, "/provider_templates/"+pointerEscape(string(connector))+"/parameters/"+pointerEscape(name), template.Plain)
+			field := "/provider_templates/" + pointerEscape(string(connector)) + "/parameters/" + pointerEscape(name)
+			values[name] = bounded(t, field, template.Plain, maxValueLength)
 		}
 		m.Content.ProviderTemplates[connector] = core.ProviderTemplate{ID: own.id, Parameters: values}
 	}

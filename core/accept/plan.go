@@ -84,7 +84,7 @@ func (s *Service) plan(ctx context.Context, r Request, now time.Time) (*plan, er
 	p.parts = parse(texts, r.Draft.Template == 0, &wrong)
 	p.blueprint = s.blueprint(r, texts.Channel, now, &wrong)
 	checkExtras(r.Draft, &wrong)
-	s.checkProviderTemplates(r.Draft, texts.Channel, &wrong)
+	s.checkProviderTemplates(r, texts.Channel, &wrong)
 	return p, wrong.err()
 }
 
@@ -190,7 +190,7 @@ func (s *Service) blueprint(r Request, channel string, now time.Time, wrong *pro
 			wrong.add("/priority", "is %d; give a whole number from %d to %d", *d.Priority, core.MinPriority, core.MaxPriority)
 		}
 	}
-	if d.Connector != "" && (d.Connector.Channel() != channel || !s.o.Channels.Has(d.Connector)) {
+	if d.Connector != "" && (d.Connector.Channel() != channel || !s.o.Channels.Has(d.Connector, r.Account.Name)) {
 		wrong.add("/connector", "%q is no connector of channel %q; GET /api/connectors lists them", d.Connector, channel)
 	}
 	m.NextAttempt = startTime(d, now, wrong)
@@ -247,13 +247,14 @@ func checkExtras(d Draft, wrong *problems) {
 }
 
 // checkProviderTemplates checks those of a draft; a template's were checked when it was saved.
-func (s *Service) checkProviderTemplates(d Draft, channel string, wrong *problems) {
+func (s *Service) checkProviderTemplates(r Request, channel string, wrong *problems) {
+	d := r.Draft
 	if len(d.ProviderTemplates) > maxMetadata {
 		wrong.add("/provider_templates", "has %d entries; at most %d", len(d.ProviderTemplates), maxMetadata)
 	}
 	for connector, own := range d.ProviderTemplates {
 		field := "/provider_templates/" + pointerEscape(string(connector))
-		if connector != core.AnyConnector && (connector.Channel() != channel || !s.o.Channels.Has(connector)) {
+		if connector != core.AnyConnector && (connector.Channel() != channel || !s.o.Channels.Has(connector, r.Account.Name)) {
 			wrong.add(field, "%q is no connector of channel %q; GET /api/connectors lists them, * stands for all", connector, channel)
 		}
 		if own.ID == "" {

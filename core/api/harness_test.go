@@ -139,8 +139,10 @@ func (l *logbook) String() string {
 // channels serves sms and email.
 type channels struct{}
 
-func (channels) Serves(channel string) bool   { return channel == "sms" || channel == "email" }
-func (channels) Has(id core.ConnectorID) bool { return id == "sms/main" || id == "email/main" }
+func (channels) Serves(channel string) bool { return channel == "sms" || channel == "email" }
+func (channels) Has(id core.ConnectorID, _ string) bool {
+	return id == "sms/main" || id == "email/main"
+}
 
 // plugins plays the plugin host.
 type plugins struct {

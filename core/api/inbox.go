@@ -17,7 +17,10 @@ func (s *server) ListInbound(c *gin.Context, params ListInboundParams) {
 		s.fail(c, err)
 		return
 	}
-	inbound, err := s.o.Inbox.InboundMessages(c.Request.Context(), filter)
+	var inbound []core.Inbound
+	if filter.Connectors == nil || len(filter.Connectors) > 0 { // or else nothing can be the account's
+		inbound, err = s.o.Inbox.InboundMessages(c.Request.Context(), filter)
+	}
 	if err != nil {
 		s.fail(c, fmt.Errorf("list inbound messages: %w", err))
 		return

@@ -132,6 +132,7 @@ const (
 	maxProviderTemplateID  = 200
 	maxProviderParameters  = 50
 	maxProviderParameterID = 64
+	maxProviderParameter   = 1024
 )
 
 // checkProviderTemplates checks what names the templates of providers. A connector may be configured later.
@@ -150,7 +151,10 @@ func checkProviderTemplates(t core.Template, wrong *problems) {
 		if len(own.Parameters) > maxProviderParameters {
 			wrong.add(field+"/parameters", fmt.Sprintf("has %d entries; at most %d", len(own.Parameters), maxProviderParameters))
 		}
-		for name := range own.Parameters {
+		for name, text := range own.Parameters {
+			if len(text) > maxProviderParameter {
+				wrong.add(pointer("provider_templates", string(connector), "parameters", name), fmt.Sprintf("is %d bytes long; at most %d", len(text), maxProviderParameter))
+			}
 			if name == "" || len(name) > maxProviderParameterID {
 				wrong.add(field+"/parameters", fmt.Sprintf("has a name that is empty or longer than %d bytes", maxProviderParameterID))
 			}

@@ -34,7 +34,9 @@ func (d *damper) look(usable bool, ramp time.Duration, now time.Time) float64 {
 		}
 		d.level = min(1, max(0, d.level+step))
 	}
-	d.at, d.out = now, !usable
+	if !now.Before(d.at) { // the clocks of the workers differ by the time they wait for each other
+		d.at, d.out = now, !usable
+	}
 	if ramp <= 0 {
 		return 1
 	}
@@ -63,7 +65,9 @@ func (a *allowance) take(now time.Time) bool {
 	} else if passed := now.Sub(a.at); passed > 0 {
 		a.tokens = min(divertedBurst, a.tokens+passed.Seconds()*freelyDiverted)
 	}
-	a.at = now
+	if now.After(a.at) {
+		a.at = now
+	}
 	if a.tokens < 1 {
 		return false
 	}

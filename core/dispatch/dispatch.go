@@ -79,6 +79,8 @@ type Options struct {
 type Dispatcher struct {
 	o Options
 
+	absences absences
+
 	mu         sync.Mutex
 	connectors map[core.ConnectorID]*connector
 	channels   map[string]*channel
@@ -243,6 +245,8 @@ func (d *Dispatcher) refreshLocked() {
 	for _, s := range d.o.Carrier.Connectors() {
 		if c, ok := d.connectors[s.ID]; ok {
 			c.observe(s)
+			now := d.o.Now()
+			c.divert(c.available(now), now) // so that no pause of a moment counts until somebody looks again
 		}
 	}
 	for _, ch := range d.channels {

@@ -238,3 +238,17 @@ func TestResolveConcludes(t *testing.T) {
 		})
 	}
 }
+
+// What one attempt may have sent, the next one that fails does not undo.
+func TestAFailureDoesNotMakeAnUncertainAttemptForgotten(t *testing.T) {
+	m := &core.Message{ID: 7, Budget: 5, Attempt: 1, Outcome: core.OutcomeUncertain, CreatedAt: noon}
+	for outcome, want := range map[core.Outcome]bool{
+		core.OutcomeRetryable: true, core.OutcomeThrottled: true, core.OutcomeRejected: true, core.OutcomeAccepted: false,
+	} {
+		r := core.Result{Record: 7, Attempt: 2, Outcome: outcome}
+		got := judgement{message: m, result: &r, policy: Policy{}.withDefaults(), status: core.ConnectorStatus{Idempotent: true}, now: noon, maxAge: time.Hour}.transition()
+		if got.Doubtful != want {
+			t.Errorf("%s: doubtful %t, want %t", outcome, got.Doubtful, want)
+		}
+	}
+}

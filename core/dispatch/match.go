@@ -22,17 +22,25 @@ type Match struct {
 type Facts interface {
 	// Country returns that of a phone number, as ISO 3166-1 alpha-2; "" if it has none.
 	Country(recipient string) string
-	// AccountName returns the name of an account; "" if it is not known.
-	AccountName(id core.AccountID) string
+	// AccountName returns the name of an account, and false where it cannot be had now.
+	AccountName(id core.AccountID) (string, bool)
 }
 
-// takes says whether a connector takes a message.
-func (t *Match) takes(m *core.Message, id core.ConnectorID, facts Facts) bool {
-	return fits(t.Templates, m.Template) &&
-		(len(t.Accounts) == 0 || slices.Contains(t.Accounts, facts.AccountName(m.Account))) &&
-		(len(t.Countries) == 0 || slices.Contains(t.Countries, facts.Country(m.Recipient))) &&
+// takes says whether a connector takes a message of an account.
+func (t *Match) takes(m *core.Message, id core.ConnectorID, account, country string) bool {
+	return fits(t.Templates, m.Template) && fits(t.Accounts, account) && fits(t.Countries, country) &&
 		(len(t.Prefixes) == 0 || slices.ContainsFunc(t.Prefixes, func(p string) bool { return strings.HasPrefix(m.Recipient, p) })) &&
-		(!t.ProviderTemplate || m.Content.TemplateFor(id) != nil)
+		t.sends(&m.Content, id)
+}
+
+// sends says whether a connector has something to send of a content: one without a text is for the connectors that it has a
+// template for.
+func (t *Match) sends(c *core.Content, id core.ConnectorID) bool {
+	if len(c.ProviderTemplates) == 0 {
+		return !t.ProviderTemplate
+	}
+	own := c.TemplateFor(id) != nil
+	return own || (!t.ProviderTemplate && (c.Text != "" || c.HTML != ""))
 }
 
 func fits[T comparable](wanted []T, v T) bool { return len(wanted) == 0 || slices.Contains(wanted, v) }
@@ -44,4 +52,4 @@ type nothing struct{}
 func (nothing) Country(string) string { return "" }
 
 // AccountName implements Facts.
-func (nothing) AccountName(core.AccountID) string { return "" }
+func (nothing) AccountName(core.AccountID) (string, bool) { return "", true }

@@ -18,6 +18,9 @@ type share struct {
 const (
 	// leastPostponed keeps a message for a connector that is out from being looked at over and over.
 	leastPostponed = 500 * time.Millisecond
+	// mostPostponed bounds that wait, and patienceShare is the part of its age that a message waits.
+	mostPostponed = 5 * time.Second
+	patienceShare = 8
 	// absentPostponed is the wait of a message whose connector is not configured any more, or that none takes.
 	absentPostponed = 30 * time.Second
 	// dampPostponed is the wait of a message that is to go to another connector, which must not get all of them at once.
@@ -69,18 +72,23 @@ type option struct {
 // router chooses among the connectors of a channel.
 type router struct {
 	d       *Dispatcher
+	ch      *channel
 	now     time.Time
 	options []option // by order
-	free    *allowance
+
+	byAccount, byCountry bool                      // some connector takes only those of an account, or to a country
+	accounts             map[core.AccountID]string // names; "" where one cannot be had now
 }
 
 func (d *Dispatcher) newRouter(ch *channel) router {
 	now := d.o.Now()
-	r := router{d: d, now: now, free: &ch.free}
+	r := router{d: d, ch: ch, now: now}
 	for _, c := range d.of(ch.name) {
 		policy, _ := c.view()
 		at := c.availableAt(now)
 		r.options = append(r.options, option{connector: c, policy: policy, at: at, diverted: c.divert(!at.After(now), now)})
+		r.byAccount = r.byAccount || len(policy.Match.Accounts) > 0
+		r.byCountry = r.byCountry || len(policy.Match.Countries) > 0
 	}
 	slices.SortFunc(r.options, func(a, b option) int { return a.policy.Order - b.policy.Order })
 	return r
@@ -95,19 +103,21 @@ func (r *router) choose(m *core.Message) (*connector, time.Time) {
 		return r.only(m, m.Pinned)
 	}
 	// What may have been sent stays where it was: that provider alone can drop the repeat, or tell of it.
-	if m.Attempt > 0 && m.Outcome == core.OutcomeUncertain && m.Connector != "" {
+	if m.Connector != "" && (m.Doubtful || m.Outcome == core.OutcomeUncertain) {
 		if c, until := r.only(m, m.Connector); c != nil || !until.IsZero() {
 			return c, until
 		}
 	}
-	takers := r.takers(m)
+	account, known := r.account(m.Account)
+	if !known {
+		return nil, r.now.Add(absentPostponed)
+	}
+	takers := r.takers(m, account)
 	if len(takers) == 0 {
-		return nil, r.absent(m)
+		return nil, r.absent(m, core.ConnectorID(r.ch.name))
 	}
+	r.d.found(core.ConnectorID(r.ch.name))
 	first := pick(firstOrder(takers))
-	if first == nil {
-		return nil, again(soonest(takers, r.now), r.now)
-	}
 	failed := m.Attempt > 0 && m.Connector == first.connector.id && surelyFailed(m.Outcome)
 	if r.ready(first) && !failed {
 		return first.connector, time.Time{}
@@ -125,25 +135,47 @@ func surelyFailed(o core.Outcome) bool {
 func (r *router) only(m *core.Message, id core.ConnectorID) (*connector, time.Time) {
 	c, ok := r.d.connector(id)
 	if !ok {
-		return nil, r.absent(m)
+		return nil, r.absent(m, id)
 	}
+	r.d.found(id)
 	if at := c.availableAt(r.now); at.After(r.now) {
-		return nil, again(at, r.now)
+		return nil, r.again(m, at)
 	}
 	return c, time.Time{}
 }
 
-// absent is when to look again for a connector that is not there; zero if it has been gone for too long.
-func (r *router) absent(m *core.Message) time.Time {
-	if r.now.Sub(m.CreatedAt) > r.d.o.MaxAge {
+// absent is when to look again for a connector that is not there, or for any that takes the message; zero if both have waited for
+// too long.
+func (r *router) absent(m *core.Message, id core.ConnectorID) time.Time {
+	if r.now.Sub(later(m.CreatedAt, r.d.missed(id, r.now))) > r.d.o.MaxAge {
 		return time.Time{}
 	}
 	return r.now.Add(absentPostponed)
 }
 
+// account returns the name of an account, once for all messages of the envelope; "" where no connector asks for it.
+func (r *router) account(id core.AccountID) (name string, known bool) {
+	if !r.byAccount {
+		return "", true
+	}
+	if name, asked := r.accounts[id]; asked {
+		return name, name != ""
+	}
+	if r.accounts == nil {
+		r.accounts = map[core.AccountID]string{}
+	}
+	name, known = r.d.o.Facts.AccountName(id)
+	r.accounts[id] = name
+	return name, known
+}
+
 // takers are the connectors that take a message, by order.
-func (r *router) takers(m *core.Message) []option {
-	takes := func(o option) bool { return o.policy.Match.takes(m, o.connector.id, r.d.o.Facts) }
+func (r *router) takers(m *core.Message, account string) []option {
+	country := ""
+	if r.byCountry {
+		country = r.d.o.Facts.Country(m.Recipient)
+	}
+	takes := func(o option) bool { return o.policy.Match.takes(m, o.connector.id, account, country) }
 	if !slices.ContainsFunc(r.options, func(o option) bool { return !takes(o) }) {
 		return r.options
 	}
@@ -154,7 +186,7 @@ func (r *router) takers(m *core.Message) []option {
 // it. Only a part of the messages may, until the others have shown that they can carry the load.
 func (r *router) divert(m *core.Message, from *option, takers []option) (*connector, time.Time) {
 	others := slices.DeleteFunc(slices.Clone(takers), func(o option) bool {
-		return o.connector == from.connector || !r.ready(&o) || o.policy.Weight == 0
+		return o.connector == from.connector || !r.ready(&o)
 	})
 	switch {
 	case len(others) > 0 && r.mayDivert(m, from):
@@ -162,15 +194,16 @@ func (r *router) divert(m *core.Message, from *option, takers []option) (*connec
 	case r.ready(from):
 		return from.connector, time.Time{}
 	case len(others) > 0:
-		return nil, again(earlier(from.at, r.now.Add(dampPostponed)), r.now)
+		return nil, r.again(m, earlier(from.at, r.now.Add(dampPostponed)))
 	default:
-		return nil, again(soonest(takers, r.now), r.now)
+		return nil, r.again(m, soonest(takers, r.now))
 	}
 }
 
-// mayDivert lets urgent messages pass, a few a second of the others, and then the share that has grown meanwhile.
+// mayDivert lets urgent messages pass, those that have one attempt left, a few a second of the others, and then the share that
+// has grown meanwhile.
 func (r *router) mayDivert(m *core.Message, from *option) bool {
-	return m.Lane() == core.LaneUrgent || place(m.ID) < from.diverted || r.free.take(r.now)
+	return m.Lane() == core.LaneUrgent || m.Attempt+1 >= m.Budget || place(m.ID) < from.diverted || r.ch.free.take(r.now)
 }
 
 // place is where a message stands between 0 and 1, always at the same.
@@ -188,9 +221,14 @@ func soonest(options []option, now time.Time) time.Time {
 	return at
 }
 
-// again spreads the messages that wait for the same moment.
-func again(at, now time.Time) time.Time {
-	return later(at, now.Add(leastPostponed)).Add(rand.N(leastPostponed))
+// again is when a message that waits for a moment is looked at again: those that wait for the same one are spread, and a message
+// that is not urgent is looked at the less often the longer it waits.
+func (r *router) again(m *core.Message, at time.Time) time.Time {
+	least := leastPostponed
+	if m.Lane() != core.LaneUrgent {
+		least = min(max(least, r.now.Sub(m.CreatedAt)/patienceShare), mostPostponed)
+	}
+	return later(at, r.now.Add(least)).Add(rand.N(least))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -200,34 +238,27 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// firstOrder returns those of the lowest order that have a weight, of options by order.
+// firstOrder returns those of the lowest order, of options by order.
 func firstOrder(options []option) []option {
-	start := slices.IndexFunc(options, func(o option) bool { return o.policy.Weight > 0 })
-	if start < 0 {
-		return nil
-	}
-	order := options[start].policy.Order
-	end := start
-	for end < len(options) && options[end].policy.Order == order {
+	end := 0
+	for end < len(options) && options[end].policy.Order == options[0].policy.Order {
 		end++
 	}
-	return options[start:end]
+	return options[:end]
 }
 
-// pick throws dice by the weights; nil if there is nothing to choose from.
+// pick throws dice by the weights, of which each is 1 at least.
 func pick(options []option) *option {
 	total := 0
 	for i := range options {
 		total += options[i].policy.Weight
 	}
-	if total == 0 {
-		return nil
-	}
 	at := rand.IntN(total)
-	for i := range options {
+	last := len(options) - 1
+	for i := range last {
 		if at -= options[i].policy.Weight; at < 0 {
 			return &options[i]
 		}
 	}
-	return nil
+	return &options[last]
 }

@@ -38,8 +38,9 @@ func (knowing) Country(recipient string) string {
 	}
 }
 
-func (knowing) AccountName(id core.AccountID) string {
-	return map[core.AccountID]string{1: "shop", 2: "bank"}[id]
+func (knowing) AccountName(id core.AccountID) (string, bool) {
+	name, ok := map[core.AccountID]string{1: "shop", 2: "bank"}[id]
+	return name, ok
 }
 
 // counts routes messages with the ids 1 to n and returns how many each connector got; "" counts those that wait.
@@ -63,7 +64,10 @@ func (r *routed) counts(n int, m core.Message) map[core.ConnectorID]int {
 func (r *routed) wait(d time.Duration) { r.now = r.now.Add(d) }
 
 func normal() core.Message {
-	return core.Message{Channel: "sms", Priority: core.DefaultPriority, Recipient: "+8613800138000", Account: 1, CreatedAt: noon}
+	return core.Message{
+		Channel: "sms", Priority: core.DefaultPriority, Recipient: "+8613800138000", Account: 1, CreatedAt: noon,
+		Budget: core.DefaultBudget, Content: core.Content{Text: "Hello"},
+	}
 }
 
 func TestOrderGoesBeforeWeight(t *testing.T) {
@@ -218,5 +222,76 @@ func TestConnectorsTakeWhatTheirRoutesSay(t *testing.T) {
 				t.Errorf("got %v, want all at %s", got, want)
 			}
 		})
+	}
+}
+
+// One that can send nothing but text gets no message that has none, and the other way round.
+func TestAMessageWithoutATextGoesWhereItHasATemplate(t *testing.T) {
+	r := newRouted(ready("sms/a", Policy{Weight: 1}), ready("sms/b", Policy{Weight: 1}))
+	m := normal()
+	m.Content = core.Content{ProviderTemplates: map[core.ConnectorID]core.ProviderTemplate{"sms/b": {ID: "x"}}}
+	if got := r.counts(100, m); got["sms/b"] != 100 {
+		t.Errorf("got %v, want all at the one that has a template", got)
+	}
+	m.Content.Text = "Hello"
+	if got := r.counts(1000, m); got["sms/a"] < 400 || got["sms/b"] < 400 {
+		t.Errorf("got %v, want half at each", got)
+	}
+}
+
+// A message remembers that it may have been sent, also when a later attempt surely failed.
+func TestADoubtfulMessageStaysWithItsConnector(t *testing.T) {
+	r := newRouted(ready("sms/a", Policy{Weight: 1}), ready("sms/b", Policy{Order: 1, Weight: 1}))
+	m := normal()
+	m.Attempt, m.Outcome, m.Connector, m.Doubtful, m.Priority = 2, core.OutcomeRetryable, "sms/a", true, core.MaxPriority
+	if got := r.counts(10, m); got["sms/a"] != 10 {
+		t.Errorf("got %v, want all at the one that may have sent them", got)
+	}
+}
+
+// A connector that refuses some messages for good, and is well otherwise, is not the end of them.
+func TestTheLastAttemptGoesElsewhere(t *testing.T) {
+	r := newRouted(ready("sms/a", Policy{Weight: 1, Ramp: time.Hour}), ready("sms/b", Policy{Order: 1, Weight: 1, Ramp: time.Hour}))
+	r.counts(1, normal())
+	m := normal()
+	m.Attempt, m.Outcome, m.Connector = m.Budget-1, core.OutcomeRejected, "sms/a"
+	if got := r.counts(1000, m); got["sms/b"] != 1000 {
+		t.Errorf("got %v, want all at the other one", got)
+	}
+}
+
+func TestAMessageOfAnAccountThatCannotBeNamedNowWaits(t *testing.T) {
+	r := newRouted(ready("sms/a", Policy{Weight: 1, Match: Match{Accounts: []string{"shop"}}}), ready("sms/b", Policy{Weight: 1}))
+	m := normal()
+	m.Account = 9
+	if got := r.counts(10, m); got[""] != 10 {
+		t.Errorf("got %v, want all to wait: they may be for either", got)
+	}
+}
+
+// A message that was scheduled long ago does not fail because its connector is away for a moment.
+func TestAnOldMessageWaitsForAConnectorThatIsGone(t *testing.T) {
+	r := newRouted(ready("sms/a", Policy{Weight: 1}))
+	m := normal()
+	m.CreatedAt, m.Pinned = noon.Add(-30*24*time.Hour), "sms/gone"
+	if got := r.counts(1, m); got[""] != 1 {
+		t.Errorf("got %v, want it to wait", got)
+	}
+	r.wait(r.o.MaxAge + time.Minute)
+	if p := r.route(r.ch, []core.Message{m}); len(p.orphaned) != 1 {
+		t.Errorf("got %+v, want it to end", p)
+	}
+}
+
+// Workers look at their clocks before they have their turn: the same time does not count twice.
+func TestADamperDoesNotCountTimeTwice(t *testing.T) {
+	var d damper
+	d.look(false, 30*time.Second, noon)
+	for i := range 100 {
+		d.look(false, 30*time.Second, noon.Add(time.Second))
+		d.look(false, 30*time.Second, noon.Add(time.Second-time.Duration(i)*time.Millisecond))
+	}
+	if got := d.look(false, 30*time.Second, noon.Add(time.Second)); got > 0.14 {
+		t.Errorf("after one of thirty seconds %.2f may go elsewhere, want 0.13", got)
 	}
 }

@@ -85,7 +85,7 @@ func poolOptions(size settings.Pool, logger *slog.Logger) pool.Options {
 
 // channels knows what the settings configure, for accept.
 type channels struct {
-	known atomic.Pointer[map[core.ConnectorID]struct{}]
+	known atomic.Pointer[map[core.ConnectorID][]string] // the accounts that a connector is for; none: all
 }
 
 func newChannels(s *settings.Settings) *channels {
@@ -95,9 +95,9 @@ func newChannels(s *settings.Settings) *channels {
 }
 
 func (c *channels) set(s *settings.Settings) {
-	known := make(map[core.ConnectorID]struct{}, len(s.Connectors))
+	known := make(map[core.ConnectorID][]string, len(s.Connectors))
 	for _, connector := range s.Connectors {
-		known[connector.ID] = struct{}{}
+		known[connector.ID] = connector.Route.Accounts
 	}
 	c.known.Store(&known)
 }
@@ -122,9 +122,9 @@ func (c *channels) Serves(channel string) bool {
 }
 
 // Has implements accept.Channels.
-func (c *channels) Has(id core.ConnectorID) bool {
-	_, ok := (*c.known.Load())[id]
-	return ok
+func (c *channels) Has(id core.ConnectorID, account string) bool {
+	accounts, ok := (*c.known.Load())[id]
+	return ok && (len(accounts) == 0 || slices.Contains(accounts, account))
 }
 
 // limits are the limits in force by resource.

@@ -14,7 +14,7 @@ const (
 	// maxAccountNames bounds the names that are remembered.
 	maxAccountNames = 10_000
 	// accountTimeout bounds the look for a name.
-	accountTimeout = 2 * time.Second
+	accountTimeout = time.Second
 )
 
 // facts tells routing about messages. An account keeps its name, so that each is looked for once.
@@ -29,18 +29,18 @@ type facts struct {
 func (*facts) Country(recipient string) string { return accept.Country(recipient) }
 
 // AccountName implements dispatch.Facts.
-func (f *facts) AccountName(id core.AccountID) string {
+func (f *facts) AccountName(id core.AccountID) (string, bool) {
 	f.mu.Lock()
 	name, known := f.names[id]
 	f.mu.Unlock()
 	if known {
-		return name
+		return name, true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), accountTimeout)
 	defer cancel()
 	a, err := f.accounts.Account(ctx, id)
 	if err != nil {
-		return "" // the message waits, and is looked at again
+		return "", false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,5 +48,5 @@ func (f *facts) AccountName(id core.AccountID) string {
 		f.names = map[core.AccountID]string{}
 	}
 	f.names[id] = a.Name
-	return a.Name
+	return a.Name, true
 }

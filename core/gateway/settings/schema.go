@@ -154,7 +154,7 @@ func connectorSchema() block {
 		labels: []label{{name: "channel", check: name}, {name: "name", check: name}},
 		attributes: map[string]check{
 			"plugin":        name,
-			"weight":        integer(0, 1_000_000),
+			"weight":        integer(1, 1_000_000),
 			"order":         integer(0, 1_000),
 			"on_uncertain":  oneOf(string(UncertainHold), string(UncertainRetry)),
 			"rate":          number(maxRate),

@@ -230,6 +230,10 @@ func finish(ctx context.Context, tx pgx.Tx, days *days, ids []int64, e ending) e
 	if err != nil || len(waiting) == 0 {
 		return err
 	}
+	// Where a caller has them sent once more, it is not forgotten that the last attempt may have arrived.
+	if _, err := exec(ctx, tx, tables.sql("UPDATE message_records SET doubtful = true WHERE id = ANY($1) AND outcome = 'uncertain'"), waiting); err != nil {
+		return err
+	}
 	if err := archive(ctx, tx, tables, waiting); err != nil { // the error becomes the message's own
 		return err
 	}

@@ -128,6 +128,10 @@ func finish(c conn, id core.RecordID, e ending) error {
 	if err != nil || !waits {
 		return err
 	}
+	// Where a caller has it sent once more, it is not forgotten that the last attempt may have arrived.
+	if _, err := c.prepare("UPDATE message_records SET doubtful = 1 WHERE id = ? AND outcome = 'uncertain'").int(int64(id)).run(); err != nil {
+		return err
+	}
 	if err := archive(c, id); err != nil { // the error becomes the message's own
 		return err
 	}

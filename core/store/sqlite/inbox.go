@@ -48,7 +48,7 @@ func connectorsJSON(list []core.ConnectorID) (string, error) {
 func (s *Store) WaitingReceipts(ctx context.Context, before int64, limit int) ([]store.WaitingReceipt, error) {
 	var waiting []store.WaitingReceipt
 	err := s.read(ctx, "list receipts that wait", func(c conn) error {
-		return c.prepare("SELECT id, " + receiptColumns + ` FROM receipts WHERE matched = 0 AND (?1 IS NULL OR id < ?1)
+		return c.prepare("SELECT id, " + receiptColumns + ` FROM receipts INDEXED BY receipts_waiting_age WHERE matched = 0 AND (?1 IS NULL OR id < ?1)
 			ORDER BY id DESC LIMIT ?2`).intOrNull(before).int(int64(limit)).each(func(r *row) error {
 			w := readWaiting(r)
 			waiting = append(waiting, store.WaitingReceipt{ID: w.id, Receipt: w.Receipt})

@@ -61,7 +61,8 @@ func (s *Store) KeepShared(ctx context.Context, plugin, name string, v core.Shar
 		if err != nil || kept == 0 {
 			return err
 		}
-		_, err = c.prepare("DELETE FROM plugin_values WHERE expires_at < ?").time(v.Expires.Add(-core.MaxSharedLife - sharedKept)).run()
+		_, err = c.prepare("DELETE FROM plugin_values WHERE MAX(IFNULL(expires_at, 0), IFNULL(leased_until, 0)) BETWEEN 1 AND ?").
+			time(v.Expires.Add(-core.MaxSharedLife - sharedKept)).run()
 		return err
 	})
 }

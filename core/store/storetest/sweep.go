@@ -53,6 +53,18 @@ var waitingTests = []test{
 		equal(f, "its error", attempts[0].Error.Code, "busy")
 		f.wantNextWake(time.Time{})
 	}},
+	{"finishing does not forget that the last attempt may have arrived", func(f *fixture) {
+		unseen, refused := f.sending(), f.sending()
+		uncertain := again(unseen, 1, at(time.Minute))
+		uncertain.Outcome = core.OutcomeUncertain
+		f.record(t0, uncertain)
+		f.record(t0, again(refused, 1, at(time.Minute)))
+		f.check("Finish", f.Finish(f.ctx, []core.RecordID{unseen, refused}, core.StatusExpired, nil, at(time.Second)))
+		m, _ := f.get(unseen)
+		equal(f, "doubtful", m.Doubtful, true)
+		m, _ = f.get(refused)
+		equal(f, "doubtful", m.Doubtful, false)
+	}},
 	{"a message that nobody tried ends only as expired or failed", func(f *fixture) {
 		id := f.queued()
 		for _, status := range []core.Status{core.StatusSent, core.StatusSending, core.StatusDelivered} {
