@@ -43,6 +43,10 @@ func (j judgement) transition() store.Transition {
 		t.Outcome = core.OutcomeUncertain
 		j.uncertain(&t)
 	}
+	// The attempt before may have been taken, and this one says nothing about that: the message is not to forget it.
+	if j.message.Outcome == core.OutcomeUncertain && r.Attempt > j.message.Attempt && r.Outcome != core.OutcomeAccepted {
+		t.Doubtful = true
+	}
 	return t
 }
 
