@@ -154,6 +154,31 @@ func TestAliyunReceipts(t *testing.T) {
 	}
 }
 
+// Receipts from other countries, as the provider's page shows them.
+func TestAliyunReceiptsFromAbroad(t *testing.T) {
+	c := aliyun.Open(aliyunConfig("http://127.0.0.1:1"))
+	receive := func(status, code string) []sdk.DeliveryReceipt {
+		t.Helper()
+		answer, events, err := c.HandleCallback(t.Context(), &sdk.CallbackRequest{Query: "token=" + callbackToken, Body: []byte(`{
+			"To": "85212345678", "SendDate": "Thu, 25 Nov 2021 10:27:00 +0800", "ReceiveDate": "Thu, 25 Nov 2021 10:27:33 +0800", "Status": "` + status + `",
+			"SmsSize": "2", "ErrorCode": "` + code + `", "ErrorDescription": "words", "MessageId": "1234567890"}`)})
+		if err != nil || answer.Status != 200 {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		return events.Receipts
+	}
+	for status, want := range map[string]string{"1": "accepted", "2": "rejected undeliverable message", "6": "rejected expired_at_provider message"} {
+		got := receive(status, "code")
+		if len(got) != 1 || got[0].ProviderID != "1234567890/85212345678" || outcomeOf(got[0].Err) != want || (got[0].Status == sdk.Delivered) != (status == "1") ||
+			got[0].Segments != 2 || got[0].DedupeKey != "1234567890/85212345678/"+status+"/code" || !got[0].At.Equal(time.Date(2021, 11, 25, 2, 27, 33, 0, time.UTC)) {
+			t.Errorf("status %s: %+v", status, got)
+		}
+	}
+	if got := receive("9", "code"); len(got) != 0 {
+		t.Errorf("an unknown status: %+v", got)
+	}
+}
+
 func TestAliyunRefusesCallbacks(t *testing.T) {
 	d, _, c := newAliyun(t)
 	r, err := c.Send(t.Context(), message("one"))

@@ -2,10 +2,14 @@ package aliyun
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/push"
+	"github.com/pigeonry/pigeonry/plugins/sms/reference"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
 )
@@ -104,8 +108,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`[{"phone_number":"13800138000","success":true,"biz_id":"1^0","out_id":"pg-1.1","report_time":"2017-01-01 00:00:00"}]`))
 	f.Add([]byte(`[{"phone_number":"13800138000","content":"x","sequence_id":"12","send_time":"20170901000000"}]`))
 	f.Add([]byte(`{"success":false,"err_code":"MOBILE_IN_BLACK"}`))
+	f.Add([]byte(`[{"To":"85212345678","Status":"2","MessageId":"1","SmsSize":"1","ReceiveDate":"Thu, 25 Nov 2021 10:27:33 +0800"}]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		events, err := push.Parse(body, Open(Config{}).read)
+		events, err := push.Parse(body, func(object []byte, events *sdk.Events) error { return Open(Config{}).read(t.Context(), object, events) })
 		if err != nil && !events.Empty() {
 			t.Errorf("%q: events and an error", body)
 		}
@@ -115,4 +120,12 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// No batch is larger than what the provider's reference can stand for.
+func TestBatchesHaveReferences(t *testing.T) {
+	field, _ := reflect.TypeFor[Config]().FieldByName("MaxBatch")
+	if want := fmt.Sprintf(",max=%d", reference.Most(maxOutID)); !strings.HasSuffix(field.Tag.Get("cfg"), want) {
+		t.Errorf("max_batch is %s, want %s", field.Tag.Get("cfg"), want)
+	}
 }

@@ -2,9 +2,13 @@ package tencent
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/pigeonry/pigeonry/plugins/sms/push"
+	"github.com/pigeonry/pigeonry/plugins/sms/reference"
 	"github.com/pigeonry/pigeonry/plugins/sms/verdict"
 	"github.com/pigeonry/pigeonry/sdk"
 )
@@ -77,4 +81,12 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// No batch is larger than what the provider's reference can stand for.
+func TestBatchesHaveReferences(t *testing.T) {
+	field, _ := reflect.TypeFor[Config]().FieldByName("MaxBatch")
+	if want := fmt.Sprintf(",max=%d", reference.Most(maxSession)); !strings.HasSuffix(field.Tag.Get("cfg"), want) {
+		t.Errorf("max_batch is %s, want %s", field.Tag.Get("cfg"), want)
+	}
 }
