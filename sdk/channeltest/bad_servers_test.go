@@ -298,7 +298,7 @@ func TestBadServers(t *testing.T) {
 				return b.Server.Deliver(req, r)
 			}
 		}},
-		{"claims success at the deadline", "deadline honoured", "deadline of 500ms came first", func(b *bad) {
+		{"claims success at the deadline", "deadline honoured", "deadline of 800ms came first", func(b *bad) {
 			b.answer(channelv1.Outcome_OUTCOME_ACCEPTED)
 		}},
 		{"knows what nobody does", "deadline honoured", "want uncertain, for the provider may have it", func(b *bad) {

@@ -30,7 +30,7 @@ var badPlugins = map[string]string{
 	"unknown connector":             "want outcome retryable, got accepted",
 	"a large message":               "larger than max",
 	"expired items unsent":          "after not_after: ",
-	"deadline honoured":             "the deadline of 500ms came first",
+	"deadline honoured":             "the deadline of 800ms came first",
 	"concurrent batches":            "busy",
 	"a panic costs one item":        "item 1 of 5",
 	"remove":                        "after Remove: ",
@@ -47,8 +47,8 @@ var badPlugins = map[string]string{
 
 // others are faults besides, by the case that finds each.
 var others = []struct{ fault, name, says string }{
-	{"a timeout is retryable", "deadline honoured", "at the deadline of 500ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
-	{"begun and not started", "deadline honoured", "at the deadline of 500ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
+	{"a timeout is retryable", "deadline honoured", "at the deadline of 800ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
+	{"begun and not started", "deadline honoured", "at the deadline of 800ms 3 of 3 items came back as surely not sent, yet 3 reached the provider"},
 	{"sends what it gives back", "unknown connector", "3 items came back as surely not sent, yet 3 reached the provider"},
 	{"sends what it gives back", "remove", "2 items came back as surely not sent, yet 2 reached the provider"},
 	{"sends what it gives back", "drain", "3 items came back as surely not sent, yet 3 reached the provider"},
