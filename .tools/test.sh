@@ -18,7 +18,7 @@ plain='/cmd/pigeonry$|/cmd/pigeonry/scaffold|/sdk/channeltest$|/core/rollout$|/c
   $(go list ./... | grep -v "/${chaos##*/}\$" | grep -Ev "$plain")
 # shellcheck disable=SC2046 # a list of packages
 "$gotestsum" --format pkgname-and-test-fails -- -timeout 10m $(go list ./... | grep -E "$plain")
-"$gotestsum" --format pkgname-and-test-fails -- -timeout 10m -parallel 4 "$chaos" # which mostly waits
+"$gotestsum" --format pkgname-and-test-fails -- -timeout 10m "$chaos"
 for dir in "$@"; do
   (cd "$dir" && "$gotestsum" --format pkgname-and-test-fails -- -race -timeout 5m ./...)
 done

@@ -324,6 +324,7 @@ func (s *system) entries(p provider) []ledgerEntry {
 // Each provider, from the API to the trace: a message arrives, an error of the provider has our name, and nothing that goes
 // wrong between the two loses a message or sends it twice unmarked.
 func TestProviders(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	all := channels()
 	s := startChannels(t, all, "-receipt-delay", "20ms")
 	for n, p := range all {
@@ -471,6 +472,7 @@ func (s *system) forgedCallback(p provider) {
 // Messages over all five channels at once, with receipts that come twice, early and out of order: each ends right, none is lost
 // or sent twice, and the ledger agrees.
 func TestAllChannelsAtOnce(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	all := channels()
 	s := startChannels(t, all, "-receipt-delay", "20ms")
 	for _, p := range all {
@@ -545,6 +547,7 @@ func named(name string) provider {
 
 // A provider that fails sends nothing; its messages go out over the next one, once, and come back to the first when it is well.
 func TestFailover(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	first, second := named("twilio"), named("aliyun")
 	second.block = "order = 1"
 	s := startChannels(t, []provider{first, second}, "-receipt-delay", "20ms")
@@ -581,6 +584,7 @@ func TestFailover(t *testing.T) {
 
 // Messages go where the routes of the connectors send them.
 func TestRoutes(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	china, world, own := named("aliyun"), named("twilio"), named("tencent")
 	china.block = `route { countries = ["CN"] }`
 	world.block = `order = 1`

@@ -77,6 +77,7 @@ func check(t *testing.T, file string, known map[string]string) (string, error) {
 
 // Every example is accepted, by the plugins too.
 func TestExamplesAreAccepted(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../../examples/*/*.hcl")
 	if err != nil || len(files) < 15 {
 		t.Fatalf("%d examples, %v", len(files), err)
@@ -94,6 +95,7 @@ func TestExamplesAreAccepted(t *testing.T) {
 
 // A wrong field of a plugin's is named with its place and with what would be right.
 func TestConfigCheckAsksThePlugins(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "gateway.hcl")
 	config := `connector "wechat" "main" {
   plugin = "wechat"
