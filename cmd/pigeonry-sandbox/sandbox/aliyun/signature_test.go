@@ -2,7 +2,6 @@ package aliyun
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,24 +12,8 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
-
-// counter is a desk that takes everything.
-type counter struct{ ids int }
-
-// Take implements desk.Desk.
-func (c *counter) Take(context.Context, desk.Provider, desk.Message, func(desk.Receipt) desk.Callback) (desk.Decision, error) {
-	return desk.Decision{}, nil
-}
-
-// Send implements desk.Desk.
-func (c *counter) Send(desk.Callback) {}
-
-// NewID implements desk.Desk.
-func (c *counter) NewID() string {
-	c.ids++
-	return fmt.Sprint(c.ids)
-}
 
 // signed makes a request that is signed well, but for what change does to it before, and spoil after.
 func signed(t *testing.T, change, spoil func(*http.Request)) *http.Request {
@@ -74,7 +57,7 @@ func TestRequestsAreVerified(t *testing.T) {
 		{"an unknown version", header("X-Acs-Version", "2020-01-01"), nothing, "InvalidVersion", 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := New(&counter{}).(desk.Rooted)
+			p := New(&desktest.Desk{}).(desk.Rooted)
 			for _, want := range []string{tc.code, "SignatureNonceUsed"} {
 				r := signed(t, tc.change, tc.spoil)
 				if !p.Owns(r) {

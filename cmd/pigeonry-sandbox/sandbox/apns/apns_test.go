@@ -13,14 +13,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
 
 const device = "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
 
 // start serves the provider in clear, over HTTP/1 and HTTP/2.
-func start(t *testing.T) (*memoryDesk, desk.Provider, *httptest.Server) {
+func start(t *testing.T) (*desktest.Desk, desk.Provider, *httptest.Server) {
 	t.Helper()
-	d := &memoryDesk{}
+	d := &desktest.Desk{}
 	p := New(d)
 	mux := http.NewServeMux()
 	p.Register(mux)
@@ -136,12 +137,12 @@ func TestPushes(t *testing.T) {
 		t.Errorf("GET: %s", reason)
 	}
 	for answer, want := range map[desk.Answer]string{desk.Fail: "ServiceUnavailable", desk.Throttle: "TooManyRequests", desk.Refuse: "BadDeviceToken"} {
-		d.decision = desk.Decision{Answer: answer}
+		d.Decision = desk.Decision{Answer: answer}
 		if _, reason := push(t, server, http.MethodPost, device, alert, good); reason != want {
 			t.Errorf("%d: %s", answer, reason)
 		}
 	}
-	if m := d.taken[len(d.taken)-1]; m.Text != "Hello" || m.Reference != "m" || m.To != device || m.From != Topic {
+	if m := d.Taken[len(d.Taken)-1]; m.Text != "Hello" || m.Reference != "m" || m.To != device || m.From != Topic {
 		t.Errorf("taken %+v", m)
 	}
 }

@@ -13,12 +13,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
 
 // start serves the provider.
-func start(t *testing.T) (*memoryDesk, desk.Provider, *httptest.Server) {
+func start(t *testing.T) (*desktest.Desk, desk.Provider, *httptest.Server) {
 	t.Helper()
-	d := &memoryDesk{}
+	d := &desktest.Desk{}
 	p := New(d)
 	mux := http.NewServeMux()
 	p.Register(mux)
@@ -161,13 +162,13 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
-	for _, m := range d.taken {
+	for _, m := range d.Taken {
 		if m.To == "t" && m.Refused == "" && m.Reference != "m" {
 			t.Errorf("taken %+v", m)
 		}
 	}
 	for answer, want := range map[desk.Answer]string{desk.Fail: "UNAVAILABLE", desk.Throttle: "QUOTA_EXCEEDED", desk.Refuse: "INVALID_ARGUMENT"} {
-		d.decision = desk.Decision{Answer: answer}
+		d.Decision = desk.Decision{Answer: answer}
 		if _, body := send("sandbox", token.Value, `{"message":{"token":"t"}}`); !strings.Contains(body, want) {
 			t.Errorf("%d: %s", answer, body)
 		}

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
 
 // start serves the provider.
-func start(t *testing.T) (*memoryDesk, desk.Provider, *httptest.Server) {
+func start(t *testing.T) (*desktest.Desk, desk.Provider, *httptest.Server) {
 	t.Helper()
-	d := &memoryDesk{}
+	d := &desktest.Desk{}
 	p := New(d)
 	mux := http.NewServeMux()
 	p.Register(mux)
@@ -127,13 +128,13 @@ func TestMessages(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, body, tt.want)
 		}
 	}
-	if len(d.callbacks) == 0 || d.callbacks[0].Taken(200, []byte(`{"code":"1"}`)) || !d.callbacks[0].Taken(200, []byte(`{"code":"0"}`)) {
+	if len(d.Callbacks) == 0 || d.Callbacks[0].Taken(200, []byte(`{"code":"1"}`)) || !d.Callbacks[0].Taken(200, []byte(`{"code":"0"}`)) {
 		t.Error("receipts are not taken as Push Kit does")
 	}
 	for decision, want := range map[desk.Decision]string{
 		{Answer: desk.Fail}: oauthFailed, {Answer: desk.Throttle}: "flow control", {Answer: desk.Refuse}: badMessage, {Answer: desk.Refuse, Code: "80100016"}: "80100016",
 	} {
-		d.decision = decision
+		d.Decision = decision
 		if _, body := send(bearer, `{"message":{"token":["t"],"data":"x"}}`); !strings.Contains(body, want) {
 			t.Errorf("%+v: %s", decision, body)
 		}

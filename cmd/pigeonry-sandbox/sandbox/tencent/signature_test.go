@@ -2,9 +2,7 @@ package tencent
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -12,24 +10,8 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
-
-// counter is a desk that takes everything.
-type counter struct{ ids int }
-
-// Take implements desk.Desk.
-func (c *counter) Take(context.Context, desk.Provider, desk.Message, func(desk.Receipt) desk.Callback) (desk.Decision, error) {
-	return desk.Decision{}, nil
-}
-
-// Send implements desk.Desk.
-func (c *counter) Send(desk.Callback) {}
-
-// NewID implements desk.Desk.
-func (c *counter) NewID() string {
-	c.ids++
-	return fmt.Sprint(c.ids)
-}
 
 const send = `{"PhoneNumberSet":["+8613800138000"],"SmsSdkAppId":"1400000000","TemplateId":"1000","SignName":"Sandbox","TemplateParamSet":["x"]}`
 
@@ -69,7 +51,7 @@ func TestRequestsAreVerified(t *testing.T) {
 		"pull, no JSON":   {request(t, "PullSmsSendStatusByPhoneNumber", "2021-01-11", "{", now), "InvalidParameter"},
 		"pull, no app":    {request(t, "PullSmsSendStatusByPhoneNumber", "2021-01-11", "{}", now), "UnauthorizedOperation.SmsSdkAppIdVerifyFail"},
 	} {
-		p := New(&counter{}).(desk.Rooted)
+		p := New(&desktest.Desk{}).(desk.Rooted)
 		if !p.Owns(tc.r) {
 			t.Fatal("the request is not known")
 		}

@@ -17,12 +17,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk"
+	"github.com/pigeonry/pigeonry/cmd/pigeonry-sandbox/sandbox/desk/desktest"
 )
 
 // start serves the provider.
-func start(t *testing.T) (*memoryDesk, desk.Provider, *httptest.Server) {
+func start(t *testing.T) (*desktest.Desk, desk.Provider, *httptest.Server) {
 	t.Helper()
-	d := &memoryDesk{}
+	d := &desktest.Desk{}
 	p := New(d)
 	mux := http.NewServeMux()
 	p.Register(mux)
@@ -142,7 +143,7 @@ func TestPushes(t *testing.T) {
 	for decision, want := range map[desk.Decision]int{
 		{Answer: desk.Fail}: 503, {Answer: desk.Throttle}: 429, {Answer: desk.Refuse}: 410, {Answer: desk.Refuse, Code: "413"}: 413, {Answer: desk.Refuse, Code: "110"}: 400,
 	} {
-		d.decision = decision
+		d.Decision = decision
 		if status, body := push("ann", "x", good); status != want {
 			t.Errorf("%+v: %d %s", decision, status, body)
 		}
