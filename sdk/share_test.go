@@ -196,23 +196,3 @@ func TestAProviderThatRefuses(t *testing.T) {
 		t.Errorf("asked %v, want the failure told", asked)
 	}
 }
-
-// A token that is about to end is renewed; one that cannot be is used until its end.
-func TestATokenIsRenewedAheadOfItsEnd(t *testing.T) {
-	p := &provider{life: 40 * time.Millisecond}
-	source := sdk.SharedToken(t.Context(), "access_token/app", "app-secret", p.fetch)
-	wantToken(t, source, "token-1")
-	p.refuse(errors.New("the provider is down"))
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		_, err := source.Get(t.Context())
-		if err != nil {
-			break // its time is over
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("a token is used after its end")
-		}
-	}
-	p.refuse(nil)
-	wantToken(t, source, "token-2")
-}

@@ -2,9 +2,14 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/pigeonry/pigeonry/core"
 )
+
+// SharedKept is for how long a value is kept that has ended, and that nobody renews: its revision must not begin anew while somebody
+// who knew it runs.
+const SharedKept = 7 * 24 * time.Hour
 
 // SharedValues keeps small values of plugins for all gateways.
 type SharedValues interface {

@@ -2,13 +2,10 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
 )
-
-// sharedKept is for how long a value that has ended is kept: its revision must not begin anew while somebody who knew it runs.
-const sharedKept = 7 * 24 * time.Hour
 
 func readShared(v *core.SharedValue) func(*row) {
 	return func(r *row) { v.Value, v.Expires, v.Revision = r.blob(), r.time(), r.int() }
@@ -53,7 +50,7 @@ func (s *Store) KeepShared(ctx context.Context, plugin, name string, v core.Shar
 	if err != nil || n == 0 {
 		return unknown(what, err)
 	}
-	_, err = exec(ctx, s.pool, "DELETE FROM plugin_values WHERE expires_at < $1", at(v.Expires.Add(-core.MaxSharedLife-sharedKept)))
+	_, err = exec(ctx, s.pool, "DELETE FROM plugin_values WHERE GREATEST(expires_at, leased_until) < $1", at(v.Expires.Add(-core.MaxSharedLife-store.SharedKept)))
 	return unknown(what, err)
 }
 

@@ -2,13 +2,10 @@ package sqlite
 
 import (
 	"context"
-	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/store"
 )
-
-// sharedKept is for how long a value that has ended is kept: its revision must not begin anew while somebody who knew it runs.
-const sharedKept = 7 * 24 * time.Hour
 
 func readShared(v *core.SharedValue) func(*row) {
 	return func(r *row) { v.Value, v.Expires, v.Revision = r.blob(), r.time(), r.int() }
@@ -62,7 +59,7 @@ func (s *Store) KeepShared(ctx context.Context, plugin, name string, v core.Shar
 			return err
 		}
 		_, err = c.prepare("DELETE FROM plugin_values WHERE MAX(IFNULL(expires_at, 0), IFNULL(leased_until, 0)) BETWEEN 1 AND ?").
-			time(v.Expires.Add(-core.MaxSharedLife - sharedKept)).run()
+			time(v.Expires.Add(-core.MaxSharedLife - store.SharedKept)).run()
 		return err
 	})
 }
