@@ -82,8 +82,8 @@ func (p *plan) render(m *core.Message, variables map[string]string, wrong *probl
 		}
 		values := make(map[string]string, len(own.parameters))
 		for name, t := range own.parameters {
-			field := "/provider_templates/" + pointerEscape(string(connector)) + "/parameters/" + pointerEscape(name)
-			values[name] = bounded(t, field, template.Plain, maxValueLength)
+			field := core.ProviderTemplateField(connector, "parameters", name)
+			values[name] = bounded(t, field, template.Plain, core.MaxProviderParameter)
 		}
 		m.Content.ProviderTemplates[connector] = core.ProviderTemplate{ID: own.id, Parameters: values}
 	}

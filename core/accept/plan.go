@@ -165,10 +165,9 @@ func parse(t core.Template, inline bool, wrong *problems) parts {
 		if p.provider == nil {
 			p.provider = make(map[core.ConnectorID]providerParts, len(t.ProviderTemplates))
 		}
-		field := "/provider_templates/" + pointerEscape(string(connector))
 		parameters := make(map[string]*template.Template, len(own.Parameters))
 		for name, text := range own.Parameters {
-			parameters[name] = read(field+"/parameters/"+pointerEscape(name), text)
+			parameters[name] = read(core.ProviderTemplateField(connector, "parameters", name), text)
 		}
 		p.provider[connector] = providerParts{id: own.ID, parameters: parameters}
 	}
@@ -249,18 +248,11 @@ func checkExtras(d Draft, wrong *problems) {
 // checkProviderTemplates checks those of a draft; a template's were checked when it was saved.
 func (s *Service) checkProviderTemplates(r Request, channel string, wrong *problems) {
 	d := r.Draft
-	if len(d.ProviderTemplates) > maxMetadata {
-		wrong.add("/provider_templates", "has %d entries; at most %d", len(d.ProviderTemplates), maxMetadata)
-	}
-	for connector, own := range d.ProviderTemplates {
-		field := "/provider_templates/" + pointerEscape(string(connector))
+	*wrong = append(*wrong, core.CheckProviderTemplates(d.ProviderTemplates)...)
+	for connector := range d.ProviderTemplates {
 		if connector != core.AnyConnector && (connector.Channel() != channel || !s.o.Channels.Has(connector, r.Account.Name)) {
-			wrong.add(field, "%q is no connector of channel %q; GET /api/connectors lists them, * stands for all", connector, channel)
+			wrong.add(core.ProviderTemplateField(connector), "%q is no connector of channel %q; GET /api/connectors lists them, * stands for all", connector, channel)
 		}
-		if own.ID == "" {
-			wrong.add(field+"/id", "is missing; give the template's id at the provider")
-		}
-		checkMap(field+"/parameters", own.Parameters, wrong)
 	}
 }
 

@@ -120,44 +120,19 @@ func textsOf(t core.Template) []text {
 	for _, connector := range slices.Sorted(maps.Keys(t.ProviderTemplates)) {
 		own := t.ProviderTemplates[connector]
 		for _, name := range slices.Sorted(maps.Keys(own.Parameters)) {
-			field := pointer("provider_templates", string(connector), "parameters", name)
+			field := core.ProviderTemplateField(connector, "parameters", name)
 			texts = append(texts, text{field, own.Parameters[name], template.Plain})
 		}
 	}
 	return texts
 }
 
-const (
-	maxProviderTemplates   = 50
-	maxProviderTemplateID  = 200
-	maxProviderParameters  = 50
-	maxProviderParameterID = 64
-	maxProviderParameter   = 1024
-)
-
 // checkProviderTemplates checks what names the templates of providers. A connector may be configured later.
 func checkProviderTemplates(t core.Template, wrong *problems) {
-	if n := len(t.ProviderTemplates); n > maxProviderTemplates {
-		wrong.add("/provider_templates", fmt.Sprintf("has %d entries; at most %d", n, maxProviderTemplates))
-	}
-	for connector, own := range t.ProviderTemplates {
-		field := pointer("provider_templates", string(connector))
+	*wrong = append(*wrong, core.CheckProviderTemplates(t.ProviderTemplates)...)
+	for connector := range t.ProviderTemplates {
 		if connector != core.AnyConnector && connector.Channel() != t.Channel {
-			wrong.add(field, fmt.Sprintf("is no connector of the channel; give %s/<name>, or * for all", t.Channel))
-		}
-		if own.ID == "" || len(own.ID) > maxProviderTemplateID {
-			wrong.add(field+"/id", fmt.Sprintf("give the template's id at the provider, at most %d bytes", maxProviderTemplateID))
-		}
-		if len(own.Parameters) > maxProviderParameters {
-			wrong.add(field+"/parameters", fmt.Sprintf("has %d entries; at most %d", len(own.Parameters), maxProviderParameters))
-		}
-		for name, text := range own.Parameters {
-			if len(text) > maxProviderParameter {
-				wrong.add(pointer("provider_templates", string(connector), "parameters", name), fmt.Sprintf("is %d bytes long; at most %d", len(text), maxProviderParameter))
-			}
-			if name == "" || len(name) > maxProviderParameterID {
-				wrong.add(field+"/parameters", fmt.Sprintf("has a name that is empty or longer than %d bytes", maxProviderParameterID))
-			}
+			wrong.add(core.ProviderTemplateField(connector), fmt.Sprintf("is no connector of the channel; give %s/<name>, or * for all", t.Channel))
 		}
 	}
 }
