@@ -52,9 +52,10 @@ func CheckProviderTemplates(own map[ConnectorID]ProviderTemplate) []FieldError {
 // ProviderTemplateField is the JSON pointer (RFC 6901) to a connector's template in a request, or to a place in it.
 func ProviderTemplateField(connector ConnectorID, below ...string) string {
 	escape := strings.NewReplacer("~", "~0", "/", "~1")
-	field := "/provider_templates/" + escape.Replace(string(connector))
+	var field strings.Builder
+	field.WriteString("/provider_templates/" + escape.Replace(string(connector)))
 	for _, step := range below {
-		field += "/" + escape.Replace(step)
+		field.WriteString("/" + escape.Replace(step))
 	}
-	return field
+	return field.String()
 }
