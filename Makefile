@@ -9,7 +9,7 @@ tools := $(bin)/tools
 # The examples are modules of their own, as a third party's would be.
 example_modules := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 # Seconds that each fuzz target runs.
-FUZZTIME ?= 2s
+FUZZTIME ?= 1s
 BENCH ?= limits
 # What is measured: embedded, or production (PostgreSQL, RabbitMQ, Redis).
 ENGINES ?= embedded
@@ -44,7 +44,7 @@ engines: ## PostgreSQL, RabbitMQ and Redis of your own, until Ctrl-C; prints how
 	@exec $(bin)/pigeonry-bench engines
 
 .PHONY: fuzz
-fuzz: ## Each fuzz target for FUZZTIME (2s)
+fuzz: ## Each fuzz target for FUZZTIME (1s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
