@@ -58,6 +58,7 @@ type world struct {
 	*testing.T
 
 	store    store.Store
+	random   *rand.Rand // carry's alone
 	mu       sync.Mutex // guards what follows
 	versions map[string]*version
 	gateways []*gateway
@@ -65,7 +66,7 @@ type world struct {
 	passedBy bool              // whatever the share, no message is the new version's
 	bytes    map[string]string // checksums of versions where a gateway that starts has other bytes
 	since    time.Time         // when the files of a gateway that starts came there; zero: nobody knows
-	random   *rand.Rand
+	random   *rand.Rand // carry's alone
 }
 
 // gateway is one that runs.
@@ -137,12 +138,13 @@ func (w *world) carry(ctx context.Context) {
 		case <-time.After(tick):
 		}
 		w.mu.Lock()
-		for _, g := range w.gateways {
-			for range w.traffic / int(time.Second/tick) / len(w.gateways) {
+		gateways, traffic := slices.Clone(w.gateways), w.traffic
+		w.mu.Unlock()
+		for _, g := range gateways {
+			for range traffic / int(time.Second/tick) / len(gateways) {
 				g.host.carry(w.random)
 			}
 		}
-		w.mu.Unlock()
 	}
 }
 
@@ -477,10 +479,12 @@ func (h *host) install(versions ...core.PluginVersion) {
 	h.tell()
 }
 
-// carry gives one message to a version. The world's lock is held.
+// carry gives one message to a version.
 func (h *host) carry(random *rand.Rand) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.world.mu.Lock() // always after the host's
+	defer h.world.mu.Unlock()
 	if len(h.arranged) == 0 {
 		return
 	}
