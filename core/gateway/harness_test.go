@@ -126,6 +126,7 @@ func (f folder) load(text string) *settings.Settings {
 	set(&s.PublicURL, "http://127.0.0.1:8080", "http://127.0.0.1:0")
 	set(&s.DataDir, "./data", f.path("data"))
 	set(&s.Plugins.Dir, "./plugins", f.path("plugins"))
+	s.Plugins.Env = append(s.Plugins.Env, "GORACE") // for plugins that are this binary
 	return s
 }
 

@@ -141,6 +141,8 @@ func runIn(t *testing.T, dir string, change func(*pluginhost.Options)) *harness 
 		Catalog: open(t, dir), RuntimeDir: filepath.Join(t.TempDir(), "run"),
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug - 4})),
 		Events: func(context.Context, []core.Receipt, []core.Inbound) error { return nil },
+		// The plugins are this binary: under the race detector they would otherwise linger for a second each.
+		Env:    []string{"GORACE"},
 		Timing: pluginhost.Timing{Drain: 3 * time.Second, Exit: 500 * time.Millisecond, Terminate: 200 * time.Millisecond},
 	}
 	if change != nil {

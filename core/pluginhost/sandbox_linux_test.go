@@ -1,7 +1,6 @@
 package pluginhost_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/user"
@@ -9,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -138,8 +138,7 @@ func TestSandboxUserThatCannotBe(t *testing.T) {
 
 // A version that carries messages has the gateway's priority, and one that only finishes what it has a lower one.
 func TestReplacedVersionStepsBack(t *testing.T) {
-	ctx, finish := context.WithCancel(t.Context())
-	h, result := swapWith(ctx, t, pluginhost.Timing{})
+	h, result, finish := swapWith(t, pluginhost.Timing{}, time.Hour)
 	mine := priority(t, os.Getpid())
 	if p := priority(t, h.generation("good", "1.0.0").PID); p != mine {
 		t.Errorf("the new version has priority %d, the gateway %d", p, mine)

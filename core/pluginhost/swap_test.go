@@ -76,29 +76,29 @@ func TestSwapUnderLoadLosesNothing(t *testing.T) {
 	}
 }
 
-// swapWith starts a host with the given timing over two versions, hands one of them a message that it sits on until ctx
-// ends, and gives its place to the other one.
-func swapWith(ctx context.Context, t *testing.T, timing pluginhost.Timing) (*harness, <-chan core.Result) {
+// swapWith starts a host with the given timing over two versions, hands one of them a message that it sits on for as long
+// as an attempt may take or until finish is called, and gives its place to the other one.
+func swapWith(t *testing.T, timing pluginhost.Timing, attempt time.Duration) (h *harness, result <-chan core.Result, finish func()) {
 	t.Helper()
 	dir := t.TempDir()
 	install(t, dir, "good", "1.0.0")
 	installAs(t, dir, "good", "2.0.0", "new")
-	h := runIn(t, dir, func(o *pluginhost.Options) { o.Timing = timing })
+	h = runIn(t, dir, func(o *pluginhost.Options) { o.Timing = timing })
 	h.connect("good") // through the highest version
 	h.Arrange("good", core.Arrangement{Active: "2.0.0", Beside: "1.0.0"})
 	h.awaitReady("1.0.0")
-	result := make(chan core.Result, 1)
-	go h.Deliver(ctx, "test/good", batch("hold"), func(rs []core.Result) { result <- rs[0] })
+	results := make(chan core.Result, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), attempt)
+	t.Cleanup(cancel)
+	go h.Deliver(ctx, "test/good", batch("hold"), func(rs []core.Result) { results <- rs[0] })
 	h.await("it is in flight", func() bool { return h.generation("good", "2.0.0").InFlight == 1 })
 	h.Arrange("good", core.Arrangement{Active: "1.0.0"})
-	return h, result
+	return h, results, cancel
 }
 
 // A swap cuts off nothing that is slow and sound: an attempt has its own time, however short that of a stop is.
 func TestSwapLeavesSlowAttemptsTheirTime(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	_, result := swapWith(ctx, t, pluginhost.Timing{Drain: 20 * time.Millisecond})
+	_, result, _ := swapWith(t, pluginhost.Timing{Drain: 20 * time.Millisecond}, 2*time.Second)
 	if got := <-result; describeResult(got) != "uncertain/deadline_exceeded" {
 		t.Errorf("the old version had it until the attempt's time was up, and it is %s", describeResult(got))
 	}
@@ -106,7 +106,7 @@ func TestSwapLeavesSlowAttemptsTheirTime(t *testing.T) {
 
 // A stop does not wait as long for what a swap has left in flight.
 func TestStopIsLessPatientThanASwap(t *testing.T) {
-	h, result := swapWith(t.Context(), t, pluginhost.Timing{Retire: time.Hour, Drain: 100 * time.Millisecond})
+	h, result, _ := swapWith(t, pluginhost.Timing{Retire: time.Hour, Drain: 100 * time.Millisecond}, time.Hour)
 	if err := h.Stop(t.Context()); err == nil || !strings.Contains(err.Error(), "still in flight") {
 		t.Errorf("stop: %v", err)
 	}

@@ -66,7 +66,6 @@ type world struct {
 	passedBy bool              // whatever the share, no message is the new version's
 	bytes    map[string]string // checksums of versions where a gateway that starts has other bytes
 	since    time.Time         // when the files of a gateway that starts came there; zero: nobody knows
-	random   *rand.Rand        // carry's alone
 }
 
 // gateway is one that runs.
