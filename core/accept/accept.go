@@ -122,6 +122,9 @@ type Options struct {
 	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once: the
 	// others are for large requests.
 	Groups int
+	// Pace is the time from the beginning of one group commit to that of the next while requests come by the dozen;
+	// default 0. It serves a store where a commit costs much besides its messages.
+	Pace time.Duration
 	// KeyTTL is how long an idempotency key is remembered; default 24 h.
 	KeyTTL time.Duration
 	// MaxSegments bounds the parts of an SMS; default 10.
@@ -149,7 +152,7 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{o: o, keys: NewKeys(o.Intake, o.Now), committer: startCommitter(o.Intake, max(o.Groups, 1), o.Publish)}
+	return &Service{o: o, keys: NewKeys(o.Intake, o.Now), committer: startCommitter(o.Intake, max(o.Groups, 1), o.Pace, o.Publish)}
 }
 
 // Keys returns the idempotency keys in use, for requests that create something other than messages.

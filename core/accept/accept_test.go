@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -47,6 +48,12 @@ func (*fixture) Has(id core.ConnectorID, account string) bool {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newPaced(t, 0)
+}
+
+// newPaced returns a fixture whose commits keep a pace.
+func newPaced(t *testing.T, pace time.Duration) *fixture {
+	t.Helper()
 	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +71,7 @@ func newFixture(t *testing.T) *fixture {
 			defer f.mu.Unlock()
 			f.envelopes = append(f.envelopes, envelopes...)
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Pace: pace,
 	})
 	t.Cleanup(func() {
 		f.Close()
@@ -355,4 +362,39 @@ func TestManySendersAtOnce(t *testing.T) {
 	if len(slices.Compact(slices.Clone(accepted))) != senders*each || !slices.Equal(accepted, published) {
 		t.Errorf("accepted %d, published %d", len(accepted), len(published))
 	}
+}
+
+// While messages come by the dozen, those of a while share a commit; one that comes alone does not wait, nor do many.
+func TestPaceOfCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pace = 20 * time.Millisecond
+		f := newPaced(t, pace)
+		for i, step := range []struct {
+			pause    time.Duration
+			messages int
+			want     time.Duration // until they are accepted
+		}{
+			{messages: 1},
+			{messages: 1},
+			{messages: 20},
+			{messages: 1, want: pace},
+			{messages: 20},
+			{messages: 20, want: pace},
+			{messages: 20, want: pace},
+			{messages: 60},
+			{messages: 60},
+			{pause: pace / 2, messages: 1, want: pace / 2},
+			{messages: 20},
+			{pause: pace, messages: 1},
+		} {
+			time.Sleep(step.pause)
+			began := time.Now()
+			if _, err := f.Send(t.Context(), f.batch(1000*i, step.messages)); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != step.want {
+				t.Errorf("step %d: %d messages took %s, want %s", i, step.messages, took, step.want)
+			}
+		}
+	})
 }

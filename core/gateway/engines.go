@@ -28,7 +28,8 @@ import (
 // engines are the technologies that the settings chose.
 type engines struct {
 	store   store.Store
-	groups  int // commits of accepted messages that the store takes at a time
+	groups  int           // commits of accepted messages that the store takes at a time
+	pace    time.Duration // between such commits while there are many
 	queue   queue.Queue
 	limiter limit.Limiter
 	locker  lock.Locker
@@ -105,13 +106,16 @@ func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *s
 			return err
 		}
 		// While one waits for the disk, or for the way to the server, the next is written.
-		e.store, e.groups = db, 3
+		e.store, e.groups, e.pace = db, 3, commitPace
 	default:
 		return unknown("store", s.Store.Kind, "sqlite", "postgres")
 	}
 	e.closeLater(e.store.Close)
 	return nil
 }
+
+// commitPace is what PostgreSQL wants: a commit is five round trips and four transactions until its messages are recorded.
+const commitPace = 12 * time.Millisecond
 
 // keepReferences is how long a provider may take with its receipts at least.
 const keepReferences = 7 * 24 * time.Hour

@@ -159,7 +159,7 @@ func (g *Gateway) buildDelivery() error {
 			g.relay.Publish(envelopes)
 			g.metrics.Accepted(envelopes)
 		},
-		Logger: logger, Budget: s.MaxAttempts, Groups: g.engines.groups, Now: g.clock.Now,
+		Logger: logger, Budget: s.MaxAttempts, Groups: g.engines.groups, Pace: g.engines.pace, Now: g.clock.Now,
 	})
 	g.metrics.Watch(telemetry.Sources{
 		Queue: g.engines.queue.Stats, Pools: g.dispatch.Pools, Connectors: host.Connectors, Plugins: host.Plugins,
