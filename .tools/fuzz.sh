@@ -23,6 +23,6 @@ one='
     printf "fuzz %s in %s: %s\n" "$target" "$dir" "$(sed -n "s/.*\(execs: [0-9]*\).*/\1/p" "$built/out" | tail -n 1)"
   done
 '
-find . -name '*_test.go' -not -path './.*' -not -path '*/node_modules/*' -exec grep -l '^func Fuzz' {} + |
+grep -rl '^func Fuzz' --include='*_test.go' --exclude-dir=node_modules --exclude-dir='.?*' . |
   xargs -n 1 dirname | sort -u |
   xargs -n 1 -P 2 sh -c "$one" one "$1"
