@@ -9,7 +9,8 @@ bench=$1 gotestsum=$2
 shift 2
 # Tests wait more than they compute: three packages at a time keep two cores busy. go vet is one of the linters.
 test="$gotestsum --format pkgname-and-test-fails -- -vet=off -timeout 10m -p 3"
-# Chaos comes last and alone: it breaks gateways of its own, built without the race detector, and times their recovery.
+# Chaos comes last and alone, three runs at a time: it breaks gateways of its own, built without the race detector, and
+# times their recovery.
 chaos=./cmd/pigeonry-bench/chaos
 
 export CGO_ENABLED=1            # the race detector needs it
@@ -18,7 +19,7 @@ export GORACE=atexit_sleep_ms=0 # plugins of tests end at once
 # shellcheck disable=SC2046,SC2086 # lists of packages and of flags
 "$bench" engines -- $test -race -gcflags='modernc.org/...=-race=false' $(go list ./... | grep -v "/${chaos##*/}\$")
 # shellcheck disable=SC2086 # a list of flags
-$test "$chaos"
+$test -parallel 3 "$chaos"
 for dir in "$@"; do
   # shellcheck disable=SC2086 # a list of flags
   (cd "$dir" && $test -race ./...)

@@ -125,6 +125,7 @@ func TestChaosShort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out: chaos takes a minute")
 	}
+	t.Parallel()
 	for engines, faults := range map[string][]string{
 		chaos.Embedded: {
 			"gateway-kill", "plugin-kill", "plugin-stop", "provider-unanswered", "receipts-early", "gateway-full", "gateway-term",
@@ -211,6 +212,7 @@ func TestSabotageIsFound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("left out: builds four gateways and runs them")
 	}
+	t.Parallel()
 	for _, engines := range []string{chaos.Embedded, chaos.Production} {
 		t.Run("none, "+engines, func(t *testing.T) {
 			t.Parallel()
