@@ -46,21 +46,33 @@ func marshal(v any) ([]byte, error) {
 	return json.Marshal(v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 }
 
-// fail ends a request with an error. What is a fault of the gateway is logged with its cause.
+// fail ends a request with an error.
 func (s *server) fail(c *gin.Context, err error) {
 	r := refuse(err)
-	level := slog.LevelDebug
+	s.logRefusal(c, r, err)
+	s.write(c, r)
+	c.Abort()
+}
+
+// logRefusal logs what is a fault of the gateway, with its cause. Of those that are alike, most are for debugging alone.
+func (s *server) logRefusal(c *gin.Context, r refusal, err error) {
+	ctx, level := c.Request.Context(), slog.LevelDebug
 	switch {
-	case c.Request.Context().Err() != nil: // the caller left
+	case ctx.Err() != nil: // the caller left
 	case r.status == http.StatusInternalServerError:
 		level = slog.LevelError
 	case r.status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	}
-	s.o.Logger.Log(c.Request.Context(), level, "api: request refused", "request_id", callOf(c).id,
-		"method", c.Request.Method, "route", c.FullPath(), "code", r.code, "error", err)
-	s.write(c, r)
-	c.Abort()
+	leftOut := 0
+	if level > slog.LevelDebug {
+		var worth bool
+		if leftOut, worth = s.outages.worthALine(c.FullPath(), r.code); !worth {
+			level = slog.LevelDebug
+		}
+	}
+	s.o.Logger.Log(ctx, level, "api: request refused", "request_id", callOf(c).id,
+		"method", c.Request.Method, "route", c.FullPath(), "code", r.code, "not_logged", leftOut, "error", err)
 }
 
 func (s *server) write(c *gin.Context, r refusal) {

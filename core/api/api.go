@@ -59,7 +59,10 @@ type Options struct {
 const defaultOperator = "default"
 
 // server handles the routes of the contract; it implements ServerInterface.
-type server struct{ o Options }
+type server struct {
+	o       Options
+	outages outages
+}
 
 var _ ServerInterface = (*server)(nil)
 

@@ -118,8 +118,10 @@ func (s *server) limit(c *gin.Context) {
 	}
 	decision, err := s.o.Limiter.Allow(c.Request.Context(), requests...)
 	if err != nil {
-		s.o.Logger.WarnContext(c.Request.Context(), "api: cannot ask the limiter; the request passes",
-			"request_id", callOf(c).id, "resource", resource, "error", err)
+		if leftOut, worth := s.outages.worthALine("limiter of "+resource, core.CodeUnavailable); worth {
+			s.o.Logger.WarnContext(c.Request.Context(), "api: cannot ask the limiter; requests pass",
+				"request_id", callOf(c).id, "resource", resource, "not_logged", leftOut, "error", err)
+		}
 		return
 	}
 	defer decision.Release()
