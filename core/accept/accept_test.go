@@ -387,7 +387,7 @@ func TestPaceOfCommits(t *testing.T) {
 			{messages: 20},
 			{pause: pace, messages: 1},
 		} {
-			time.Sleep(step.pause)
+			<-time.After(step.pause)
 			began := time.Now()
 			if _, err := f.Send(t.Context(), f.batch(1000*i, step.messages)); err != nil {
 				t.Fatal(err)

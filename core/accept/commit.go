@@ -136,7 +136,7 @@ func gather(waiting <-chan *pending, first *pending, until time.Time) (group []*
 	var linger <-chan time.Time // nil: has not begun
 	for messages < groupMessages {
 		var p *pending
-		open := true
+		var open bool
 		select {
 		case p, open = <-waiting:
 		default:

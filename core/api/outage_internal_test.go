@@ -27,7 +27,7 @@ func TestOutageFillsNoLog(t *testing.T) {
 			{1, "/send", core.CodeUnavailable, 2, true},
 			{outageEvery, "/send", core.CodeUnavailable, 0, true},
 		} {
-			time.Sleep(step.pause)
+			<-time.After(step.pause)
 			if leftOut, ok := o.worthALine(step.route, step.code); ok != step.logged || leftOut != step.leftOut {
 				t.Errorf("step %d: logged %t, left out %d", i, ok, leftOut)
 			}
