@@ -4,7 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 # Without gin's MessagePack, which no request of ours is in: the codec takes longer to build than all of our own code.
-export GOFLAGS := $(GOFLAGS) -tags=nomsgpack
+export GOFLAGS := $(shell go env GOFLAGS) -tags=nomsgpack
 
 bin   := $(CURDIR)/bin
 tools := $(bin)/tools
