@@ -122,8 +122,8 @@ type Options struct {
 	// Groups is how many group commits run at a time; default 1. More serve a store that takes several at once: the
 	// others are for large requests.
 	Groups int
-	// Pace is the time from the beginning of one group commit to that of the next while requests come by the dozen;
-	// default 0. It serves a store where a commit costs much besides its messages.
+	// Pace is the time from the beginning of one group commit to that of the next while requests come close upon each
+	// other; default 0. It serves a store where a commit costs much besides its messages.
 	Pace time.Duration
 	// KeyTTL is how long an idempotency key is remembered; default 24 h.
 	KeyTTL time.Duration

@@ -364,10 +364,11 @@ func TestManySendersAtOnce(t *testing.T) {
 	}
 }
 
-// While messages come by the dozen, those of a while share a commit; one that comes alone does not wait, nor do many.
+// While messages come by the dozen, a commit waits for more until its time has come, until there are many, or until
+// nobody comes.
 func TestPaceOfCommits(t *testing.T) {
+	const pace, lull = 20 * time.Millisecond, 5 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		const pace = 20 * time.Millisecond
 		f := newPaced(t, pace)
 		for i, step := range []struct {
 			pause    time.Duration
@@ -377,13 +378,11 @@ func TestPaceOfCommits(t *testing.T) {
 			{messages: 1},
 			{messages: 1},
 			{messages: 20},
-			{messages: 1, want: pace},
-			{messages: 20},
-			{messages: 20, want: pace},
-			{messages: 20, want: pace},
+			{messages: 1, want: lull},
+			{messages: 20, want: lull},
 			{messages: 60},
 			{messages: 60},
-			{pause: pace / 2, messages: 1, want: pace / 2},
+			{pause: pace - lull/2, messages: 1, want: lull / 2},
 			{messages: 20},
 			{pause: pace, messages: 1},
 		} {
@@ -397,4 +396,40 @@ func TestPaceOfCommits(t *testing.T) {
 			}
 		}
 	})
+	for name, c := range map[string]struct {
+		every time.Duration
+		want  []int // messages of the commits, after the first
+	}{
+		"until its time has come": {900 * time.Microsecond, []int{23, 7}},
+		"until there are many":    {100 * time.Microsecond, []int{48, 12}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newPaced(t, pace)
+				f.sends(t, f.batch(1000, 20))
+				var senders sync.WaitGroup
+				for range c.want[0] + c.want[1] {
+					senders.Go(func() { f.sends(t, f.single(nil)) })
+					<-time.After(c.every)
+				}
+				senders.Wait()
+				f.Close()
+				var commits []int
+				for _, e := range f.envelopes[1:] {
+					commits = append(commits, len(e.Records))
+				}
+				if !slices.Equal(commits, c.want) {
+					t.Errorf("commits of %d messages, want %d", commits, c.want)
+				}
+			})
+		})
+	}
+}
+
+// sends sends what must be accepted.
+func (f *fixture) sends(t *testing.T, r accept.Request) {
+	t.Helper()
+	if _, err := f.Send(t.Context(), r); err != nil {
+		t.Error(err)
+	}
 }

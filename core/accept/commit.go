@@ -18,6 +18,8 @@ const (
 	// any further to be worth its cost.
 	busyGroup = 8
 	fullGroup = 48
+	// lull is the time without a request after which there is nobody left to wait for.
+	lull = 5 * time.Millisecond
 	// largeRequest is the size from which requests have writers of their own, so that small ones do not wait for them.
 	largeRequest = 100
 	// maxWaiting bounds the requests that wait for a commit; beyond it the gateway sheds load.
@@ -43,8 +45,8 @@ type pending struct {
 
 // committer is the group commit: goroutines that write whatever requests have come while they wrote the last
 // ones. A group costs nearly the same whatever its size, all the way to the provider. So small requests have one writer,
-// as two would halve the groups; and while requests come by the dozen, groups begin no closer to each other than the
-// pace, which saves more time than it takes. An idle committer writes at once.
+// as two would halve the groups; and while requests come close upon each other, groups begin no closer to each other than
+// the pace, which saves more time than it takes. An idle committer writes at once.
 type committer struct {
 	intake  store.Intake
 	pace    time.Duration
@@ -130,35 +132,41 @@ func (c *committer) run(waiting <-chan *pending) {
 	}
 }
 
-// gather takes in what waits behind the first, and until the given time what comes, unless there is enough.
+// gather takes in what waits behind the first, and what comes until the given time, unless there is enough or a lull.
 func gather(waiting <-chan *pending, first *pending, until time.Time) (group []*pending, messages int) {
 	group, messages = []*pending{first}, len(first.messages)
-	var linger <-chan time.Time // nil: has not begun
 	for messages < groupMessages {
-		var p *pending
-		var open bool
-		select {
-		case p, open = <-waiting:
-		default:
-			left := time.Until(until)
-			if left <= 0 || messages >= fullGroup {
-				return group, messages
+		p := next(waiting, func() time.Duration {
+			if messages >= fullGroup {
+				return 0
 			}
-			if linger == nil {
-				linger = time.After(left)
-			}
-			select {
-			case p, open = <-waiting:
-			case <-linger:
-				return group, messages
-			}
-		}
-		if !open {
+			return min(lull, time.Until(until))
+		})
+		if p == nil {
 			break
 		}
 		group, messages = append(group, p), messages+len(p.messages)
 	}
 	return group, messages
+}
+
+// next returns what waits, or what comes within the patience, which is asked for where nothing waits; nil: nothing.
+func next(waiting <-chan *pending, patience func() time.Duration) *pending {
+	select {
+	case p := <-waiting: // nil when it is closed
+		return p
+	default:
+	}
+	d := patience()
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case p := <-waiting:
+		return p
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func (c *committer) write(group []*pending) {

@@ -54,21 +54,17 @@ func (s *server) fail(c *gin.Context, err error) {
 	c.Abort()
 }
 
-// logRefusal logs what is a fault of the gateway, with its cause. Of those that are alike, most are for debugging alone.
+// logRefusal logs what is a fault of the gateway, with its cause. While something is away, most refusals are for debugging alone.
 func (s *server) logRefusal(c *gin.Context, r refusal, err error) {
-	ctx, level := c.Request.Context(), slog.LevelDebug
+	ctx, level, leftOut := c.Request.Context(), slog.LevelDebug, 0
 	switch {
 	case ctx.Err() != nil: // the caller left
 	case r.status == http.StatusInternalServerError:
 		level = slog.LevelError
 	case r.status == http.StatusServiceUnavailable:
-		level = slog.LevelWarn
-	}
-	leftOut := 0
-	if level > slog.LevelDebug {
 		var worth bool
-		if leftOut, worth = s.outages.worthALine(c.FullPath(), r.code); !worth {
-			level = slog.LevelDebug
+		if leftOut, worth = s.outages.worthALine(c.Request.Method + " " + c.FullPath()); worth {
+			level = slog.LevelWarn
 		}
 	}
 	s.o.Logger.Log(ctx, level, "api: request refused", "request_id", callOf(c).id,

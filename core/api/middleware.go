@@ -118,7 +118,7 @@ func (s *server) limit(c *gin.Context) {
 	}
 	decision, err := s.o.Limiter.Allow(c.Request.Context(), requests...)
 	if err != nil {
-		if leftOut, worth := s.outages.worthALine("limiter of "+resource, core.CodeUnavailable); worth {
+		if leftOut, worth := s.outages.worthALine("limiter of " + resource); worth {
 			s.o.Logger.WarnContext(c.Request.Context(), "api: cannot ask the limiter; requests pass",
 				"request_id", callOf(c).id, "resource", resource, "not_logged", leftOut, "error", err)
 		}

@@ -12,13 +12,7 @@ const outageEvery = 10 * time.Second
 // with the number of those that were left out.
 type outages struct {
 	mu   sync.Mutex
-	seen map[outage]*silence
-}
-
-// outage is what requests that fail alike have in common. There are no more of them than routes times codes.
-type outage struct {
-	route string
-	code  int
+	seen map[string]*silence
 }
 
 // silence follows a line of the log.
@@ -27,16 +21,17 @@ type silence struct {
 	leftOut int
 }
 
-// worthALine says whether a failure is to be logged, and how many like it were left out before.
-func (o *outages) worthALine(route string, code int) (leftOut int, ok bool) {
+// worthALine says whether a failure is to be logged, and how many like it were left out since the line before. What
+// fails is one of few things, such as a route.
+func (o *outages) worthALine(what string) (leftOut int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now, what := time.Now(), outage{route, code}
+	now := time.Now()
 	s := o.seen[what]
 	if s == nil {
 		s = &silence{}
 		if o.seen == nil {
-			o.seen = map[outage]*silence{}
+			o.seen = map[string]*silence{}
 		}
 		o.seen[what] = s
 	}

@@ -114,7 +114,7 @@ func (e *engines) openStore(ctx context.Context, s *settings.Settings, logger *s
 	return nil
 }
 
-// commitPace is what PostgreSQL wants: a commit is five round trips and four transactions until its messages are recorded.
+// commitPace is what PostgreSQL wants: a group costs four transactions, from its commit until the results are recorded.
 const commitPace = 12 * time.Millisecond
 
 // keepReferences is how long a provider may take with its receipts at least.
