@@ -32,7 +32,7 @@ func readHeader(raw []byte) (fields Header, rest []byte) {
 	var name, value string
 	keep := func() {
 		if name != "" && len(fields) < maxFields {
-			fields[name] = append(fields[name], strings.TrimSpace(value))
+			fields[name] = append(fields[name], strings.TrimSpace(strings.ReplaceAll(value, "\r", " "))) // one that ends no line
 		}
 		name, value = "", ""
 	}
