@@ -426,6 +426,23 @@ func TestPaceOfCommits(t *testing.T) {
 	}
 }
 
+// A commit that waits for more does not when the service ends: what is in it is accepted.
+func TestCloseEndsTheWaitOfACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newPaced(t, time.Hour)
+		f.sends(t, f.batch(0, 20))
+		began := time.Now()
+		var sender sync.WaitGroup
+		sender.Go(func() { f.sends(t, f.single(nil)) })
+		synctest.Wait() // it is in a commit that waits
+		f.Close()
+		sender.Wait()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end took %s", took)
+		}
+	})
+}
+
 // sends sends what must be accepted.
 func (f *fixture) sends(t *testing.T, r accept.Request) {
 	t.Helper()

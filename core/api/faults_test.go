@@ -13,6 +13,7 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/accept"
 	"github.com/pigeonry/pigeonry/core/api"
+	"github.com/pigeonry/pigeonry/core/limit"
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
@@ -56,6 +57,34 @@ func TestFaultsShowNothingOfTheInside(t *testing.T) {
 			}
 			if test.status == 503 && a.Header.Get("Retry-After") != "1" {
 				t.Errorf("Retry-After %q", a.Header.Get("Retry-After"))
+			}
+		})
+	}
+}
+
+// What all requests run into while something is away takes one line of the log; each fault of our own takes one.
+func TestOutageTakesOneLineOfTheLog(t *testing.T) {
+	const requests = 3
+	away := &core.Error{Kind: core.KindUnavailable, Message: "later", Cause: errSecret}
+	for name, c := range map[string]struct {
+		change func(*api.Options)
+		method string
+		path   string
+		line   string
+		want   int
+	}{
+		"store down":    {func(o *api.Options) { o.Sender = faultySender{err: away} }, "POST", "/api/messages/send", `level=WARN msg="api: request refused"`, 1},
+		"limiter down":  {func(o *api.Options) { o.Limiter = brokenLimiter{} }, "GET", "/api/messages", `level=WARN msg="api: cannot ask the limiter`, 1},
+		"fault of ours": {func(o *api.Options) { o.Sender = faultySender{err: errSecret} }, "POST", "/api/messages/send", `level=ERROR msg="api: request refused"`, requests},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, c.change)
+			h.rules["api:/messages"] = []limit.Rule{{Type: limit.QPS, Max: 100}}
+			for range requests {
+				h.do(c.method, c.path, anSMS)
+			}
+			if n := strings.Count(h.log.String(), c.line); n != c.want {
+				t.Errorf("%d lines, want %d:\n%s", n, c.want, h.log)
 			}
 		})
 	}

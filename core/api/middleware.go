@@ -118,10 +118,13 @@ func (s *server) limit(c *gin.Context) {
 	}
 	decision, err := s.o.Limiter.Allow(c.Request.Context(), requests...)
 	if err != nil {
-		if leftOut, worth := s.outages.worthALine("limiter of " + resource); worth {
-			s.o.Logger.WarnContext(c.Request.Context(), "api: cannot ask the limiter; requests pass",
-				"request_id", callOf(c).id, "resource", resource, "not_logged", leftOut, "error", err)
+		level := slog.LevelDebug
+		leftOut, worth := s.outages.worthALine("limiter of " + resource)
+		if worth {
+			level = slog.LevelWarn
 		}
+		s.o.Logger.Log(c.Request.Context(), level, "api: cannot ask the limiter; the request passes",
+			"request_id", callOf(c).id, "resource", resource, "not_logged", leftOut, "error", err)
 		return
 	}
 	defer decision.Release()
