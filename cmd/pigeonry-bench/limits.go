@@ -28,7 +28,7 @@ func limitsOf(o options, f *fleet) []limit {
 	common := []limit{
 		{"plugin_unary_items", "plugin call, one item, 16 callers", pluginRate(o, 1)},
 		{"plugin_batched_items", "plugin call, 100 items, 16 callers", pluginRate(o, 100)},
-		{"http_noop_requests", "HTTP, empty answer, 64 connections", httpRate},
+		{"http_noop_requests", "HTTP, empty answer, a connection for each caller", httpRate(o.callers)},
 	}
 	if o.engines == embedded {
 		return append([]limit{
@@ -90,16 +90,18 @@ func repeat(ctx context.Context, callers int, d time.Duration, once func(caller 
 }
 
 // httpRate asks an empty handler from as many connections as the load of single sends has.
-func httpRate(ctx context.Context, d time.Duration) (float64, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+func httpRate(callers int) func(context.Context, time.Duration) (float64, error) {
+	return func(ctx context.Context, d time.Duration) (float64, error) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"data":{}}`)
+		})}
+		go func() { _ = server.Serve(listener) }() // ends with Close
+		defer server.Close()
+		samples, err := closedLoop(ctx, listener.Addr().String(), callers, d)
+		return float64(len(samples)) / d.Seconds(), err
 	}
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"data":{}}`)
-	})}
-	go func() { _ = server.Serve(listener) }() // ends with Close
-	defer server.Close()
-	samples, err := closedLoop(ctx, listener.Addr().String(), connCount, d)
-	return float64(len(samples)) / d.Seconds(), err
 }

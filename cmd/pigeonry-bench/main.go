@@ -64,6 +64,8 @@ type options struct {
 	duration time.Duration
 	json     bool
 	bin      string
+	callers  int
+	latency  float64
 	messages int
 	rate     float64
 	swaps    int
@@ -118,6 +120,8 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	flags.DurationVar(&o.duration, "duration", 20*time.Second, "how long to load the gateway")
 	flags.BoolVar(&o.json, "json", false, "print one JSON object")
 	flags.StringVar(&o.bin, "bin", "", "folder of the built binaries; default: the folder of this one")
+	flags.IntVar(&o.callers, "callers", 256, "connections that send at the same time, each waiting for its answer (single, and the limit of HTTP)")
+	flags.Float64Var(&o.latency, "latency-at", 0, "messages a second at which times are measured (single); default: half of the most that were possible")
 	flags.IntVar(&o.messages, "messages", 0, "messages to queue (backlog, default 1000000) or to have in the database (tables, default 10000000)")
 	flags.Float64Var(&o.rate, "rate", 5000, "messages a second (swap)")
 	flags.IntVar(&o.swaps, "swaps", 50, "how often the versions change places (swap)")
@@ -142,8 +146,8 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	if o.engines != embedded && o.engines != production {
 		return o, nil, fmt.Errorf("there are no engines %q; use embedded or production", o.engines)
 	}
-	if o.rate <= 0 || o.swaps < 1 {
-		return o, nil, errors.New("-rate must be above 0, and -swaps at least one")
+	if o.rate <= 0 || o.latency < 0 || o.swaps < 1 || o.callers < 1 {
+		return o, nil, errors.New("-rate must be above 0, -latency-at not below it, -swaps and -callers at least one")
 	}
 	measure, ok := measurements()[args[0]]
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -12,25 +13,26 @@ import (
 
 const (
 	batchSize   = 10_000
-	connCount   = 64
-	openConns   = 256
+	openConns   = 256 // of an open loop: more than it has requests open
+	warmUp      = time.Second
 	batchesOpen = 3 // batches sent and not yet at the plugin, at most, besides those being sent
 )
 
-// measureSingle finds the most single sends that are accepted and delivered, then the latency at half of it.
+// measureSingle finds the most single sends that are accepted and delivered, then the latency at half of it, or at the
+// rate asked for.
 func measureSingle(ctx context.Context, o options) (r report, err error) {
 	raw, s, err := prepare(ctx, o, plain(""))
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	first, err := closedLoop(ctx, s.address, connCount, time.Second) // warm up
+	first, err := closedLoop(ctx, s.address, o.callers, warmUp)
 	if err != nil {
 		return r, err
 	}
 	warm := len(first)
 	began := time.Now()
-	full, err := closedLoop(ctx, s.address, connCount, o.duration/2)
+	full, err := closedLoop(ctx, s.address, o.callers, o.duration/2)
 	if err != nil {
 		return r, err
 	}
@@ -39,7 +41,11 @@ func measureSingle(ctx context.Context, o options) (r report, err error) {
 		return r, err
 	}
 	rate := float64(len(full)) / time.Since(began).Seconds()
-	half, err := openLoop(ctx, s.address, openConns, rate/2, o.duration/2, singleBody("null", 5))
+	calm := o.latency
+	if calm == 0 {
+		calm = rate / 2
+	}
+	half, err := openLoop(ctx, s.address, openConns, calm, warmUp+o.duration/2, singleBody("null", 5))
 	if err != nil {
 		return r, err
 	}
@@ -47,11 +53,21 @@ func measureSingle(ctx context.Context, o options) (r report, err error) {
 		return r, err
 	}
 	r = report{
-		What: "single", Engines: o.engines, Seconds: o.duration.Seconds(), Messages: len(full) + len(half),
-		Rate: rate, AcceptRate: acceptRate, LatencyRate: rate / 2, Limits: raw,
+		What: "single", Engines: o.engines, Seconds: o.duration.Seconds(), Messages: len(full) + len(half), Callers: o.callers,
+		Rate: rate, AcceptRate: acceptRate, LatencyRate: calm, Limits: raw,
 	}
 	r.RSS, r.RSSWithPlugins = s.rss()
-	return r, r.judge(s, append(full, half...), half)
+	return r, r.judge(s, append(full, half...), warmed(half))
+}
+
+// warmed returns what was due when the connections were open.
+func warmed(samples []sample) []sample {
+	if len(samples) == 0 {
+		return nil
+	}
+	byDue := func(a, b sample) int { return a.due.Compare(b.due) }
+	began := slices.MinFunc(samples, byDue).due.Add(warmUp)
+	return slices.DeleteFunc(slices.Clone(samples), func(s sample) bool { return s.due.Before(began) })
 }
 
 // judge compares what was accepted with what the plugin got, and takes latencies from the samples given.

@@ -16,6 +16,7 @@ type report struct {
 	Engines  string  `json:"engines"`
 	Seconds  float64 `json:"seconds,omitempty"`
 	Messages int     `json:"messages,omitempty"`
+	Callers  int     `json:"callers,omitempty"` // that sent at the same time
 
 	Rate           float64 `json:"rate"`
 	AcceptRate     float64 `json:"accept_rate,omitempty"`
@@ -126,6 +127,9 @@ func (r *report) writeOurs(b *strings.Builder) {
 	line("messages", "%s", thousands(float64(r.Messages)))
 	if r.Rate > 0 {
 		line("rate", "%s a second", thousands(r.Rate))
+	}
+	if r.Callers > 0 {
+		line("callers", "%d", r.Callers)
 	}
 	if r.AcceptRate > 0 {
 		line("accepted", "%s a second", thousands(r.AcceptRate))

@@ -53,7 +53,7 @@ func measureSlow(ctx context.Context, o options) (r report, err error) {
 // fast loads the channel that is measured and waits until all has arrived.
 func fast(ctx context.Context, s *subject, d time.Duration) ([]sample, error) {
 	before := s.received()
-	samples, err := openLoop(ctx, s.address, connCount, fastRate, d, singleBody("null", 5))
+	samples, err := openLoop(ctx, s.address, openConns, fastRate, d, singleBody("null", 5))
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func loadUntil(ctx context.Context, address string, rate float64, body []byte, d
 		})
 	})
 	load.Go(func() {
-		p := pace{address: address, conns: connCount, rate: (rate - singleRate) / smallBatch, done: done}
+		p := pace{address: address, conns: openConns, rate: (rate - singleRate) / smallBatch, done: done}
 		p.calls(ctx, &t.failures, func(c *client, due time.Time) error {
 			b := sentBatch{due: due}
 			if err := c.post(ctx, "/api/messages/send-batch", body, &b); err != nil {

@@ -401,7 +401,7 @@ func TestPaceOfCommits(t *testing.T) {
 		want  []int // messages of the commits, after the first
 	}{
 		"until its time has come": {900 * time.Microsecond, []int{23, 7}},
-		"until there are many":    {100 * time.Microsecond, []int{48, 12}},
+		"until there are many":    {100 * time.Microsecond, []int{32, 28}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 	// busyGroup is the size of a group that tells of more to come at once, and fullGroup that of one that need not grow
 	// any further to be worth its cost.
 	busyGroup = 8
-	fullGroup = 48
+	fullGroup = 32
 	// lull is the time without a request after which there is nobody left to wait for.
 	lull = 5 * time.Millisecond
 	// largeRequest is the size from which requests have writers of their own, so that small ones do not wait for them.
