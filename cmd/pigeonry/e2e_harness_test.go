@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -393,12 +395,26 @@ func (s *system) ledger(channel string) []ledgerEntry {
 	return entries
 }
 
+// firstPort and portCount are a range below the ports that the system gives to outgoing connections: a gateway that was
+// killed finds its port free when it comes back, whatever other tests do meanwhile.
+const firstPort, portCount = 14_000, 4000
+
+// ports counts through the range from a random start, so that no two tests choose the same.
+var ports = func() *atomic.Int32 {
+	n := &atomic.Int32{}
+	n.Store(rand.Int32N(portCount))
+	return n
+}()
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range portCount {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+ports.Add(1)%portCount))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatalf("no port is free from %d to %d", firstPort, firstPort+portCount-1)
+	return ""
 }

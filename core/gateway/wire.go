@@ -11,6 +11,8 @@ import (
 	"github.com/pigeonry/pigeonry/core/clock"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
+	"github.com/pigeonry/pigeonry/core/queue"
+	"github.com/pigeonry/pigeonry/core/queue/rabbitmq"
 	"github.com/pigeonry/pigeonry/core/receipt"
 	"github.com/pigeonry/pigeonry/core/store"
 )
@@ -55,14 +57,30 @@ func (c callbacks) HandleCallback(ctx context.Context, id core.ConnectorID, r re
 
 // ready tells the state of what every message needs. Plugins and connectors the API lists by itself.
 func (g *Gateway) ready(ctx context.Context) []api.DependencyState {
-	_, err := g.engines.queue.Generation(ctx)
-	queue := dependency("queue", err)
-	queue.Optional = true // what is accepted waits in the store
-	states := []api.DependencyState{dependency("store", g.engines.store.Check(ctx)), queue}
+	states := []api.DependencyState{dependency("store", g.engines.store.Check(ctx)), queueState(ctx, g.engines.queue)}
 	if g.engines.coordination != nil {
 		states = append(states, g.engines.coordination(ctx))
 	}
 	return states
+}
+
+// checker is a queue on a broker, which it can lose.
+type checker interface {
+	Check(ctx context.Context) error
+}
+
+var _ checker = (*rabbitmq.Queue)(nil)
+
+// queueState is the state of a queue for readiness: what is accepted without it waits in the store. A queue in the
+// process is always there.
+func queueState(ctx context.Context, q queue.Queue) api.DependencyState {
+	var err error
+	if c, ok := q.(checker); ok {
+		err = c.Check(ctx)
+	}
+	s := dependency("queue", err)
+	s.Optional = true
+	return s
 }
 
 func dependency(name string, err error) api.DependencyState {

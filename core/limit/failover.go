@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,16 +20,18 @@ const (
 
 // FailoverOptions are what a Failover works with.
 type FailoverOptions struct {
-	Shared    Limiter       // counts for all gateways; heeds the deadline of its context
-	Local     Limiter       // counts for this one
-	Instances func() int    // gateways that share limits, as last known
-	Timeout   time.Duration // of a question to the shared limiter; 0: DefaultTimeout
-	Pause     time.Duration // between two tries of a shared limiter that is gone; 0: DefaultPause
-	Logger    *slog.Logger  // hears once of each change; nil: slog.Default
+	Shared    Limiter         // counts for all gateways; heeds the deadline of its context
+	Local     Limiter         // counts for this one
+	Instances func() int      // gateways that share what is divided, as last known
+	Divided   func(Rule) bool // without the shared limiter each gateway keeps a share of these; nil: of all
+	Timeout   time.Duration   // of a question to the shared limiter; 0: DefaultTimeout
+	Pause     time.Duration   // between two tries of a shared limiter that is gone; 0: DefaultPause
+	Logger    *slog.Logger    // hears once of each change; nil: slog.Default
 }
 
-// Failover is a Limiter that goes on when the shared one is gone. Then each gateway limits by itself, to
-// its share of each Max, so that together they let about as much pass as before. What was counted does
+// Failover is a Limiter that goes on when the shared one is gone. Then each gateway limits by itself: what
+// is divided to its share of each Max, so that together they let about as much pass as before, and the rest
+// to the whole Max, so that more may pass but nothing is refused that was not before. What was counted does
 // not move from one limiter to the other: a change may let a burst pass again.
 //
 // A share never refuses forever what the whole rule lets pass. When more is asked for at once than the
@@ -38,9 +41,9 @@ type Failover struct {
 	o     FailoverOptions
 	start time.Time
 
-	mu   sync.Mutex
-	down bool
-	next time.Duration // after start, when to try the shared limiter again
+	mu     sync.Mutex
+	outage error         // why the shared limiter is gone; nil: it is there
+	next   time.Duration // after start, when to try the shared limiter again
 }
 
 var _ Limiter = (*Failover)(nil)
@@ -50,14 +53,26 @@ func NewFailover(o FailoverOptions) *Failover {
 	o.Timeout = cmp.Or(max(o.Timeout, 0), DefaultTimeout)
 	o.Pause = cmp.Or(max(o.Pause, 0), DefaultPause)
 	o.Logger = cmp.Or(o.Logger, slog.Default())
+	if o.Divided == nil {
+		o.Divided = func(Rule) bool { return true }
+	}
 	return &Failover{o: o, start: time.Now()}
 }
 
 // Degraded says whether the shared limiter is gone and each gateway limits by itself.
-func (f *Failover) Degraded() bool {
+func (f *Failover) Degraded() bool { return f.lastOutage() != nil }
+
+func (f *Failover) lastOutage() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.down
+	return f.outage
+}
+
+// Check asks as any request does, so that an outage is noticed, and its end, although nobody asks for limits. The error
+// is why the shared limiter cannot be asked.
+func (f *Failover) Check(ctx context.Context) error {
+	_, err := f.Allow(ctx, Probe()...)
+	return cmp.Or(f.lastOutage(), err)
 }
 
 // Allow asks the shared limiter, or the local one while the shared one is gone. The error is ErrNever,
@@ -94,7 +109,7 @@ func (f *Failover) Allow(ctx context.Context, requests ...Request) (Decision, er
 func (f *Failover) turn() (shared, probe bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.down {
+	if f.outage == nil {
 		return true, false
 	}
 	now := time.Since(f.start)
@@ -114,8 +129,8 @@ func (f *Failover) ask(ctx context.Context, requests []Request) (Decision, error
 // found ends an outage.
 func (f *Failover) found() {
 	f.mu.Lock()
-	changed := f.down
-	f.down = false
+	changed := f.outage != nil
+	f.outage = nil
 	f.mu.Unlock()
 	if changed {
 		f.o.Logger.Info("limits: the shared limiter answers again")
@@ -125,24 +140,26 @@ func (f *Failover) found() {
 // lost begins an outage, or prolongs it.
 func (f *Failover) lost(err error) {
 	f.mu.Lock()
-	changed := !f.down
-	f.down = true
+	changed := f.outage == nil
+	f.outage = err
 	f.next = time.Since(f.start) + f.o.Pause
 	f.mu.Unlock()
 	if changed {
-		f.o.Logger.Warn("limits: the shared limiter does not answer; each gateway limits its share by itself",
+		f.o.Logger.Warn("limits: the shared limiter does not answer; each gateway limits by itself",
 			"instances", f.instances(), "error", err)
 	}
 }
 
 func (f *Failover) instances() int { return max(1, f.o.Instances()) }
 
-// alone asks the local limiter for this gateway's share.
+// alone asks the local limiter, for this gateway's share of what is divided.
 func (f *Failover) alone(ctx context.Context, requests []Request) (Decision, error) {
 	instances := float64(f.instances())
-	shares := make([]Request, len(requests))
-	for i := range requests {
-		shares[i] = requests[i].share(instances)
+	shares := slices.Clone(requests)
+	for i := range shares {
+		if f.o.Divided(shares[i].Rule) {
+			shares[i] = shares[i].share(instances)
+		}
 	}
 	return f.o.Local.Allow(ctx, shares...)
 }

@@ -153,6 +153,66 @@ func TestAWindowAndPlacesAreShared(t *testing.T) {
 	})
 }
 
+// What is not divided is kept in full, whatever else one call asks for, so that an outage refuses nothing more.
+func TestWhatIsNotDividedIsKeptInFull(t *testing.T) {
+	gone := &shared{}
+	gone.gone.Store(true)
+	f := limit.NewFailover(limit.FailoverOptions{
+		Shared: gone, Local: local.New(local.Options{}), Instances: func() int { return 7 },
+		Divided: func(r limit.Rule) bool { return r.Resource == "provider" }, Logger: slog.New(slog.DiscardHandler),
+	})
+	api, provider := ask(limit.SlidingWindow, 70, 1), ask(limit.SlidingWindow, 70, 1)
+	provider.Rule.Resource = "provider"
+	for _, c := range []struct {
+		requests []limit.Request
+		passed   int
+	}{{[]limit.Request{api, provider}, 10}, {[]limit.Request{api}, 60}, {[]limit.Request{provider}, 0}} {
+		passed := 0
+		for range 100 {
+			d, err := f.Allow(t.Context(), c.requests...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Allowed {
+				passed++
+			}
+		}
+		if passed != c.passed {
+			t.Errorf("%d of %+v passed, want %d", passed, c.requests, c.passed)
+		}
+	}
+}
+
+// Readiness tells what is, although nobody asks for limits.
+func TestCheckNoticesAnOutageAndItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := failover(2)
+		check := func(want error) {
+			t.Helper()
+			if err := b.Check(t.Context()); !errors.Is(err, want) {
+				t.Errorf("Check = %v, want %v", err, want)
+			}
+		}
+		check(nil)
+		b.shared.gone.Store(true)
+		check(errGone)
+		check(errGone) // without asking
+		pass(limit.DefaultPause)
+		check(errGone)
+		b.shared.gone.Store(false)
+		pass(limit.DefaultPause)
+		check(nil)
+		if asked := b.shared.asked.Load(); asked != 4 {
+			t.Errorf("the shared limiter was asked %d times, want 4", asked)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := b.Check(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Check of a caller who is gone = %v", err)
+		}
+	})
+}
+
 func TestAnOutageIsRememberedAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := failover(2), ask(limit.QPS, 1e9, 1)

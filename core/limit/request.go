@@ -41,6 +41,15 @@ func (r *Request) fault() error {
 	}
 }
 
+// Probe asks for an event of a rate and of a window without bound: whatever answers it can count. It takes no places, which
+// would have to be given back; and a Redis that is full does not say so to a script that first clears places that lapsed.
+func Probe() []Request {
+	rate := Rule{Resource: "probe", Type: QPS, By: Global, Max: math.Inf(1)}
+	window := rate
+	window.Type, window.Window = SlidingWindow, time.Second
+	return []Request{{Rule: rate, N: 1}, {Rule: window, N: 1}}
+}
+
 // Undecided is the decision that comes with an error other than ErrNever.
 func Undecided() Decision { return Decision{Refused: -1, Release: func() {}} }
 

@@ -14,7 +14,8 @@ type Queue interface {
 	Publisher
 	// Subscribe begins to take envelopes of a channel. Several subscriptions share the envelopes.
 	Subscribe(ctx context.Context, channel string) (Subscription, error)
-	// Stats tells how full each lane of each channel is, as far as the queue knows.
+	// Stats tells how full each lane of each channel is, as far as the queue knows. A channel whose lanes it cannot
+	// use is left out.
 	Stats(ctx context.Context) ([]LaneStats, error)
 	// Generation changes when the queue has lost its content: an empty broker, a new process. What was
 	// queued in the store must then be published again.
@@ -27,7 +28,7 @@ type Queue interface {
 type Publisher interface {
 	// Publish returns once the queue has confirmed every envelope. With an error, none may be taken as
 	// confirmed: publishing one twice is harmless, as the claim decides. ErrFull says that the lane has
-	// no room now.
+	// no room now, a ChannelError that one channel of theirs cannot be published to.
 	Publish(ctx context.Context, envelopes []core.Envelope) error
 }
 

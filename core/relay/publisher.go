@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ type publisher struct {
 	generation atomic.Int64
 	// away is set while the queue takes nothing, which is told once.
 	away atomic.Bool
+	// shut holds the channels that the queue does not take, which is told once for each.
+	shut sync.Map
 }
 
 // publish returns how many envelopes were confirmed, and whether the queue takes any at all. What is not confirmed stays
@@ -29,7 +32,7 @@ type publisher struct {
 func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) (int, bool) {
 	// Before the queue is asked: one that loses its content meanwhile has another generation.
 	generation := p.generation.Load()
-	if len(envelopes) == 0 || generation == 0 {
+	if generation == 0 {
 		return 0, true
 	}
 	n, takes := p.confirm(ctx, envelopes, generation)
@@ -38,10 +41,18 @@ func (p *publisher) publish(ctx context.Context, envelopes []core.Envelope) (int
 }
 
 func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, generation int64) (int, bool) {
+	if len(envelopes) == 0 {
+		return 0, true
+	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	err := p.index.Publish(ctx, envelopes)
+	bad, isBad := errors.AsType[*queue.ChannelError](err)
 	switch {
+	case isBad:
+		// Its envelopes wait in the store; those of others are not to wait for it.
+		p.tellShut(ctx, bad)
+		return p.confirm(ctx, without(envelopes, bad.Channel), generation)
 	case errors.Is(err, queue.ErrFull) && len(envelopes) > 1:
 		// One lane is full; the others are not to wait for it.
 		n := 0
@@ -59,6 +70,7 @@ func (p *publisher) confirm(ctx context.Context, envelopes []core.Envelope, gene
 		return 0, false
 	}
 	p.tell(ctx, nil)
+	p.tellOpen(ctx, envelopes)
 	p.ledger.published(envelopes, generation)
 	return len(envelopes), true
 }
@@ -71,6 +83,28 @@ func (p *publisher) tell(ctx context.Context, err error) {
 	case err == nil && p.away.Swap(false):
 		p.logger.InfoContext(ctx, "relay: the queue takes envelopes again")
 	}
+}
+
+// tellShut logs when the queue begins to refuse a channel.
+func (p *publisher) tellShut(ctx context.Context, bad *queue.ChannelError) {
+	if _, told := p.shut.LoadOrStore(bad.Channel, true); !told {
+		p.logger.ErrorContext(ctx, "relay: the queue does not take a channel; its envelopes wait in the store until it does",
+			"channel", bad.Channel, "error", bad.Err)
+	}
+}
+
+// tellOpen logs when the queue has taken a channel again.
+func (p *publisher) tellOpen(ctx context.Context, taken []core.Envelope) {
+	for i := range taken {
+		if _, was := p.shut.LoadAndDelete(taken[i].Channel); was {
+			p.logger.InfoContext(ctx, "relay: the queue takes a channel again", "channel", taken[i].Channel)
+		}
+	}
+}
+
+// without returns the envelopes of other channels.
+func without(envelopes []core.Envelope, channel string) []core.Envelope {
+	return slices.DeleteFunc(slices.Clone(envelopes), func(e core.Envelope) bool { return e.Channel == channel })
 }
 
 // ledger gathers what the outbox is to be told, so that one write tells of many envelopes. What is lost with

@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ type rig struct {
 	queue    *memory.Queue
 	relay    *relay.Relay
 	resolver relay.Resolver
+	logger   *slog.Logger
 	account  core.Account
 }
 
@@ -46,7 +48,7 @@ func newRig(t *testing.T, o memory.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, store: s, queue: memory.New(o), resolver: make(resolver, 10)}
+	r := &rig{t: t, store: s, queue: memory.New(o), resolver: make(resolver, 10), logger: slog.New(slog.DiscardHandler)}
 	r.index = r.queue
 	if r.account, err = s.EnsureAccount(t.Context(), core.Account{Name: "shop", CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
@@ -63,7 +65,7 @@ func newRig(t *testing.T, o memory.Options) *rig {
 func (r *rig) run() {
 	r.relay = relay.New(relay.Options{
 		Outbox: r.store, Sweep: r.store, Index: r.index, Resolver: r.resolver,
-		Logger: slog.New(slog.DiscardHandler), Sweeping: true, Overdue: 200 * time.Millisecond, Missing: time.Second, Lease: time.Second,
+		Logger: r.logger, Sweeping: true, Overdue: 200 * time.Millisecond, Missing: time.Second, Lease: time.Second,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -103,9 +105,15 @@ func (r *rig) accept(n int, change func(*core.Message)) ([]core.RecordID, []core
 // receive takes envelopes from the queue until it has seen all the ids, each at least once.
 func (r *rig) receive(ids []core.RecordID) {
 	r.t.Helper()
+	r.receiveFrom("sms", ids)
+}
+
+// receiveFrom is receive for a channel.
+func (r *rig) receiveFrom(channel string, ids []core.RecordID) {
+	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
 	defer cancel()
-	sub, err := r.queue.Subscribe(ctx, "sms")
+	sub, err := r.queue.Subscribe(ctx, channel)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -313,6 +321,80 @@ func TestFailedPublicationIsRepeated(t *testing.T) {
 	ids, envelopes := r.accept(5, nil)
 	r.relay.Publish(envelopes)
 	r.receive(ids)
+}
+
+// shut refuses the channel email until it is told to open.
+type shut struct {
+	queue.Queue
+	refusals chan struct{} // gets one for each
+	open     chan struct{} // closed when the channel is taken
+}
+
+// Publish implements queue.Publisher.
+func (s *shut) Publish(ctx context.Context, envelopes []core.Envelope) error {
+	select {
+	case <-s.open:
+		return s.Queue.Publish(ctx, envelopes)
+	default:
+	}
+	if !slices.ContainsFunc(envelopes, func(e core.Envelope) bool { return e.Channel == "email" }) {
+		return s.Queue.Publish(ctx, envelopes)
+	}
+	select {
+	case s.refusals <- struct{}{}:
+	default:
+	}
+	return &queue.ChannelError{Channel: "email", Err: errors.New("its queue has other arguments")}
+}
+
+// tally counts what is logged of the channel email, by level.
+type tally struct {
+	slog.Handler
+	told chan slog.Level
+}
+
+// Enabled implements slog.Handler.
+func (tally) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (h tally) Handle(_ context.Context, record slog.Record) error {
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "channel" && a.Value.String() == "email" {
+			h.told <- record.Level
+		}
+		return true
+	})
+	return nil
+}
+
+// A channel that the queue refuses holds up no other, handed over with it or swept with it, and is told of once.
+func TestChannelThatTheQueueRefuses(t *testing.T) {
+	for _, handedOver := range []bool{true, false} {
+		t.Run(fmt.Sprintf("handed over %t", handedOver), func(t *testing.T) {
+			r := newRig(t, memory.Options{})
+			index := &shut{Queue: r.queue, refusals: make(chan struct{}), open: make(chan struct{})}
+			log := tally{Handler: slog.DiscardHandler, told: make(chan slog.Level, 100)}
+			r.index, r.logger = index, slog.New(log)
+			r.run()
+			bad, first := r.accept(1, func(m *core.Message) { m.Channel = "email" })
+			good, others := r.accept(5, nil)
+			if handedOver {
+				r.relay.Publish(append(first, others...))
+			}
+			r.receive(good)
+			for range 3 { // it is tried on
+				<-index.refusals
+			}
+			close(index.open)
+			r.receiveFrom("email", bad)
+			if level := <-log.told; level != slog.LevelError {
+				t.Errorf("the refusal is told at level %s", level)
+			}
+			if level := <-log.told; level != slog.LevelInfo {
+				t.Errorf("told once more, at level %s, before the channel is taken again", level)
+			}
+		})
+	}
 }
 
 func TestPublishNeverBlocks(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Instances is how many limiters on the same Redis and prefix are alive, this one included, as far as it
-// was last heard; 1 before Redis was reached for the first time.
+// Instances is how many limiters on the same Redis and prefix are alive and not idle, as far as it was last
+// heard; at least 1, also before Redis was reached for the first time.
 func (l *Limiter) Instances() int { return int(l.instances.Load()) }
 
-// live says again and again that this instance is alive.
+// live says again and again that this instance is alive, unless it is idle, and hears how many are.
 func (l *Limiter) live(closing <-chan struct{}) {
 	ticker := time.NewTicker(l.pause)
 	defer ticker.Stop()
@@ -30,11 +30,16 @@ func (l *Limiter) live(closing <-chan struct{}) {
 func (l *Limiter) pulse() {
 	ctx, cancel := context.WithTimeout(context.Background(), backgroundPatience)
 	defer cancel()
-	n, err := l.beat.Run(ctx, l.client, []string{l.instancesKey()}, l.name, 3*l.pause.Microseconds()).Int64()
+	name := l.name
+	if l.idle {
+		name = ""
+	}
+	n, err := l.beat.Run(ctx, l.client, []string{l.instancesKey()}, name, 3*l.pause.Microseconds()).Int64()
 	if err != nil {
 		return
 	}
-	if before := l.instances.Swap(max(n, 1)); before != n {
+	n = max(n, 1)
+	if before := l.instances.Swap(n); before != n {
 		l.logger.Info("limits: the number of gateways that share Redis has changed", "before", before, "now", n)
 	}
 	l.settle(ctx)

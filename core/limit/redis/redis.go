@@ -9,8 +9,8 @@
 //
 // A script works on the keys of several limits, so this is one Redis and no cluster.
 //
-// A limiter also counts the gateways that are alive, so that each knows its share of a limit while Redis
-// is gone. It owns one goroutine, which does this and gives back places that could not be given back in
+// A limiter also counts the gateways that are alive and not idle, so that each knows its share of a limit
+// while Redis is gone. It owns one goroutine, which does this and gives back places that could not be given back in
 // time.
 package redis
 
@@ -54,6 +54,7 @@ type Options struct {
 	Prefix string        // of all keys; empty: DefaultPrefix
 	Lease  time.Duration // of a concurrent place; 0: DefaultLease
 	Beat   time.Duration // between two signs of life; an instance counts for three of them; 0: DefaultBeat
+	Idle   bool          // asks for no limits that are divided: hears how many instances there are and is none of them
 	Logger *slog.Logger  // hears when the number of instances changes; nil: slog.Default
 }
 
@@ -65,6 +66,7 @@ type Limiter struct {
 	logger *slog.Logger
 	prefix string
 	name   string // of this instance
+	idle   bool
 	lease  time.Duration
 	pause  time.Duration // between two beats
 
@@ -86,6 +88,7 @@ func New(client *goredis.Client, o Options) *Limiter {
 		logger: cmp.Or(o.Logger, slog.Default()),
 		prefix: cmp.Or(o.Prefix, DefaultPrefix),
 		name:   strconv.FormatUint(rand.Uint64(), 36),
+		idle:   o.Idle,
 		lease:  cmp.Or(max(o.Lease, 0), DefaultLease),
 		pause:  cmp.Or(max(o.Beat, 0), DefaultBeat),
 	}
@@ -151,12 +154,11 @@ func waitOf(microseconds int64) time.Duration {
 	return time.Duration(microseconds) * time.Microsecond
 }
 
-// Check asks whether Redis answers.
+// Check has Redis count something, as it does for any limit. One that answers may still refuse that: a
+// replica, a node of a cluster, or to a user without the rights.
 func (l *Limiter) Check(ctx context.Context) error {
-	if err := l.client.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach Redis: %w", err)
-	}
-	return nil
+	_, err := l.Allow(ctx, limit.Probe()...)
+	return err
 }
 
 // Close ends the limiter's goroutine and takes the instance out of the count. Places that are held can

@@ -130,6 +130,34 @@ func TestInstancesAreCounted(t *testing.T) {
 	eventually(t, "one instance after the other has left", func() bool { return one.Instances() == 1 })
 }
 
+func TestIdleInstancesAreNotCounted(t *testing.T) {
+	client, o := connect(t, nil), fresh(t)
+	idle := o
+	idle.Idle = true
+	api := open(t, client, idle)
+	open(t, client, idle)
+	one, two := open(t, client, o), open(t, client, o)
+	eventually(t, "two instances", func() bool { return one.Instances() == 2 && two.Instances() == 2 && api.Instances() == 2 })
+	one.Close()
+	two.Close()
+	eventually(t, "none", func() bool { return api.Instances() == 1 })
+}
+
+func TestCheck(t *testing.T) {
+	client, o := connect(t, nil), fresh(t)
+	l := open(t, client, o)
+	for range 200 { // more than its window has grains
+		if err := l.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"limit:q:5:probe:", "limit:w1000000:5:probe:"} {
+		if left := client.PTTL(t.Context(), o.Prefix+key).Val(); left <= 0 || left > 2*time.Second {
+			t.Errorf("%s expires in %v", key, left)
+		}
+	}
+}
+
 func TestAnInstanceThatDiedCountsNoMore(t *testing.T) {
 	o, n := fresh(t), &network{}
 	one, two := open(t, connect(t, nil), o), open(t, connect(t, n), o)

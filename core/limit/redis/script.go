@@ -151,12 +151,12 @@ return {0, 0}
 // returns how many there are.
 //
 //	KEYS  the instances
-//	ARGV  name of this one, microseconds that it counts
+//	ARGV  name of this one, empty if it does not count; microseconds that it counts
 const beatScript = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1e6 + clock[2]
 local life = tonumber(ARGV[2])
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + life), ARGV[1])
+if ARGV[1] ~= '' then redis.call('ZADD', KEYS[1], string.format('%.0f', now + life), ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], math.ceil(life / 1000))
 return redis.call('ZCARD', KEYS[1])

@@ -114,6 +114,12 @@ func code(err error) int {
 	return 0
 }
 
+// refused says whether the broker refused what it was asked for and keeps the connection.
+func refused(err error) bool {
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e.Server && e.Recover
+}
+
 // explain says what was attempted, and how to mend what it failed at.
 func explain(p place, err error) error {
 	attempt := "connect to RabbitMQ at " + p.name

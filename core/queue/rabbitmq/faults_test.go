@@ -59,6 +59,7 @@ func TestConnectionLoss(t *testing.T) {
 	mustUnavailable(t, "Generation", err)
 	_, err = q.Dead(quickly(t))
 	mustUnavailable(t, "Dead", err)
+	mustUnavailable(t, "Check", q.Check(quickly(t)))
 	_, err = q.Subscribe(quickly(t), "email")
 	mustUnavailable(t, "Subscribe", err)
 	mustUnavailable(t, "Ack of what a lost connection brought", acked.Ack(quickly(t)))
@@ -77,6 +78,9 @@ func TestConnectionLoss(t *testing.T) {
 		}
 	}
 	republish(t, q, sequence(4, 1, core.LaneNormal)...)
+	if err := q.Check(patient(t)); err != nil {
+		t.Errorf("Check of what is back: %v", err)
+	}
 	after, err := q.Generation(patient(t))
 	if err != nil || after != before {
 		t.Errorf("the generation went from %q to %q, %v", before, after, err)

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,43 @@ func TestAlarm(t *testing.T) {
 		t.Errorf("publish under way in an alarm: %v", err)
 	}
 	taken.done <- nil // nobody waits for it any more
+}
+
+// One connection may be lost, or blocked, while the other is well.
+func TestCheck(t *testing.T) {
+	lose := func(l *link) {
+		l.session.cause = errors.New("it was closed")
+		close(l.session.down)
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*Queue)
+		want   string // "": all is well
+	}{
+		{"all is well", func(*Queue) {}, ""},
+		{"nobody publishes", func(q *Queue) { lose(q.outgoing) }, "no connection"},
+		{"nobody takes", func(q *Queue) { lose(q.incoming) }, "no connection"},
+		{"nobody wants to take", func(q *Queue) { lose(q.incoming); clear(q.subscriptions) }, ""},
+		{"an alarm", func(q *Queue) { q.outgoing.session.setAlarm(amqp.Blocking{Active: true, Reason: "low on disk"}) }, "low on disk"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			connected := func() *link {
+				return &link{address: "broker:5672", session: &session{
+					topology: &topology{address: "broker:5672"}, down: make(chan struct{}), blocked: make(chan struct{}),
+					reading: make(chan struct{}, 1), generation: "known",
+				}}
+			}
+			q := &Queue{outgoing: connected(), incoming: connected(), subscriptions: map[*subscription]struct{}{{}: {}}}
+			c.change(q)
+			err := q.Check(t.Context())
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (core.KindOf(err) != core.KindUnavailable || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("%v, want an error of kind unavailable that says %q", err, c.want)
+			}
+		})
+	}
 }
 
 func TestAFullEnvelopeIsSmall(t *testing.T) {

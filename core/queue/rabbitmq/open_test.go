@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/queue"
 	"github.com/pigeonry/pigeonry/core/queue/rabbitmq"
 )
 
@@ -100,17 +102,54 @@ func TestOpenRefusesQueuesOfAnotherType(t *testing.T) {
 	mustSay(t, err, prefix+"pigeonry.dead", "x-queue-type", "delete the queue", `type = "classic"`)
 }
 
-// A lane that exists with other arguments is refused at the first use, by publisher and subscriber.
-func TestLaneWithOtherArgumentsIsRefused(t *testing.T) {
-	prefix := newPrefix(t)
-	q := open(t, rabbitmq.Options{Prefix: prefix})
-	name := prefix + "message.send.sms.high"
+// spoil makes the lane of a channel as nobody here would, and returns its name.
+func spoil(t *testing.T, prefix, channel string) string {
+	t.Helper()
+	name := prefix + "message.send." + channel + ".high"
 	if _, err := dialTest(t).QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": "classic"}); err != nil {
 		t.Fatal(err)
 	}
-	mustSay(t, q.Publish(patient(t), sequence(1, 1, core.LaneLow)), name, "delete the queue", `type = "classic"`)
-	_, err := q.Subscribe(patient(t), "sms")
+	return name
+}
+
+// A lane that exists with other arguments is refused at the start.
+func TestOpenRefusesALaneWithOtherArguments(t *testing.T) {
+	prefix := newPrefix(t)
+	name := spoil(t, prefix, "email")
+	_, err := rabbitmq.Open(patient(t), rabbitmq.Options{
+		URL: brokerURL(t), Prefix: prefix, Channels: func() []string { return []string{"sms", "email"} },
+	})
+	mustSay(t, err, `"email"`, name, "x-queue-type", "delete the queue", `type = "classic"`)
+}
+
+// One that appears later keeps its own channel from being used, and no other, until it is gone.
+func TestLaneWithOtherArgumentsIsItsChannelsAlone(t *testing.T) {
+	prefix := newPrefix(t)
+	q := open(t, rabbitmq.Options{Prefix: prefix})
+	name := spoil(t, prefix, "email")
+	good := sequence(1, 2, core.LaneLow)
+	bad := core.Envelope{ID: 3, Channel: "email", Lane: core.LaneLow, Records: []core.RecordID{3}}
+	for range 2 { // the second time it is known
+		err := q.Publish(patient(t), []core.Envelope{good[0], bad, good[1]})
+		mustSay(t, err, name, "delete the queue", `type = "classic"`)
+		if e, ok := errors.AsType[*queue.ChannelError](err); !ok || e.Channel != "email" {
+			t.Errorf("%v does not name the channel", err)
+		}
+	}
+	_, err := q.Subscribe(patient(t), "email")
 	mustSay(t, err, name, "delete the queue")
+	publish(t, q, good...)
+	stats, err := q.Stats(patient(t))
+	if err != nil || len(stats) != 4 || stats[core.LaneLow].Channel != "sms" || stats[core.LaneLow].Envelopes != 2 {
+		t.Errorf("stats: %+v, %v; want the lanes of sms, and nothing of the refused publishes", stats, err)
+	}
+	s := subscribe(t, q)
+	ack(t, receive(t, s))
+	ack(t, receive(t, s))
+	if _, err := dialTest(t).QueueDelete(name, false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	republish(t, q, good[0], bad)
 }
 
 func TestChannelThatCannotBeAName(t *testing.T) {

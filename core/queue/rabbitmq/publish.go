@@ -36,7 +36,7 @@ type letter struct {
 }
 
 // Publish returns once the broker has confirmed every envelope, or with an error after which all are
-// unknown. While there is no connection, or the broker has a memory or disk alarm, it fails at once with
+// unknown. It publishes none, and returns a queue.ChannelError, if the lanes of one of their channels cannot be used. While there is no connection, or the broker has a memory or disk alarm, it fails at once with
 // core.KindUnavailable. It waits until ctx ends, for ten seconds at most if ctx has no deadline.
 func (q *Queue) Publish(ctx context.Context, envelopes []core.Envelope) error {
 	if err := ctx.Err(); err != nil {

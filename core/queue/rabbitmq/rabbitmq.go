@@ -38,8 +38,8 @@ type Options struct {
 	// many times that as they have weight. It fetches more while its receivers hold all of them, and gives
 	// back what is not received. Default DefaultPrefetch.
 	Prefetch int
-	// Channels returns the channels that Stats counts besides those that were published or subscribed to here: a
-	// gateway that does neither sees their lanes, too. nil: none.
+	// Channels returns the channels whose lanes Open declares, and that Stats counts besides those that were published or
+	// subscribed to here: a gateway that does neither sees their lanes, too. nil: none.
 	Channels func() []string
 	Logger   *slog.Logger // nil: slog.Default
 }
@@ -64,8 +64,9 @@ type Queue struct {
 
 var _ queue.Queue = (*Queue)(nil)
 
-// Open connects and declares. It does not wait for a broker that is not there: the error says what was
-// attempted, at which address, and how to mend it. It never holds the URL's password.
+// Open connects and declares. It does not wait for a broker that is not there, and it refuses one that has queues with
+// other arguments: the error says what was attempted, at which address, and how to mend it. It never holds the URL's
+// password.
 func Open(ctx context.Context, o Options) (*Queue, error) {
 	p, err := locate(o.URL)
 	if err != nil {
@@ -89,12 +90,30 @@ func Open(ctx context.Context, o Options) (*Queue, error) {
 	q.incoming = q.link(p, "consume", func(*session) {})
 	err = q.outgoing.start(ctx)
 	if err == nil {
+		err = q.declareNamed()
+	}
+	if err == nil {
 		err = q.incoming.start(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, q.Close())
 	}
 	return q, nil
+}
+
+// declareNamed declares the lanes of the channels that are known at the start, so that a queue that cannot be used is
+// found before anything is accepted for it.
+func (q *Queue) declareNamed() error {
+	s, err := q.outgoing.current()
+	if err != nil {
+		return err
+	}
+	for _, channel := range q.named() {
+		if err := s.ensure(channel); err != nil {
+			return s.explain(err)
+		}
+	}
+	return nil
 }
 
 // link makes a link whose sessions are prepared in the same way each time.
@@ -202,6 +221,33 @@ func (q *Queue) Close() error {
 	q.outgoing.stop()
 	closing.Wait()
 	return nil
+}
+
+// Check returns an error while nothing can be published, or nothing taken although there are subscriptions: a
+// connection is lost, the generation is not known, or the broker has a memory or disk alarm, of which it tells those who
+// publish.
+func (q *Queue) Check(ctx context.Context) error {
+	s, err := q.outgoing.current()
+	if err == nil {
+		_, err = s.accepts()
+	}
+	if err == nil && q.subscribed() {
+		_, err = q.incoming.current()
+	}
+	if err == nil {
+		_, err = q.Generation(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("check the queue: %w", err)
+	}
+	return nil
+}
+
+// subscribed says whether anybody takes envelopes here, or would.
+func (q *Queue) subscribed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.subscriptions) > 0
 }
 
 // Dead counts the envelopes that the broker or this package has given up: too many deliveries, or a body

@@ -10,10 +10,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/queue"
 )
 
-// farewellTime is how long the broker has to answer to the end of a connection.
-const farewellTime = 2 * time.Second
+const (
+	// farewellTime is how long the broker has to answer to the end of a connection.
+	farewellTime = 2 * time.Second
+	// refusalAge is how long a channel whose lanes the broker refused is not asked for again.
+	refusalAge = 2 * time.Second
+)
 
 // session is one connection from login to loss. What happens in it never touches the next one.
 type session struct {
@@ -27,21 +32,32 @@ type session struct {
 	mu         sync.Mutex
 	ended      bool // no more tasks
 	cause      error
-	alarm      string          // why the broker blocks publishers; empty: it does not
-	blocked    chan struct{}   // closed while it does
-	declared   map[string]bool // channels; "" is what every gateway needs
-	generation string          // empty: to be read
+	alarm      string                 // why the broker blocks publishers; empty: it does not
+	blocked    chan struct{}          // closed while it does
+	declared   map[string]declaration // by channel; "" is what every gateway needs
+	generation string                 // empty: to be read
 
 	declaring sync.Mutex // one declaration at a time
 
 	tasks sync.WaitGroup
 }
 
+// declaration is what the broker said to the lanes of a channel.
+type declaration struct {
+	at      time.Time
+	refusal error // nil: they are there
+}
+
+// holds says whether there is no need to declare again.
+func (d declaration) holds() bool {
+	return !d.at.IsZero() && (d.refusal == nil || time.Since(d.at) < refusalAge)
+}
+
 // newSession watches a fresh connection and declares what every gateway needs.
 func newSession(conn *amqp.Connection, t *topology) (*session, error) {
 	s := &session{
 		conn: conn, topology: t, down: make(chan struct{}), jobs: make(chan *job), reading: make(chan struct{}, 1),
-		blocked: make(chan struct{}), declared: map[string]bool{},
+		blocked: make(chan struct{}), declared: map[string]declaration{},
 	}
 	closes := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocks := conn.NotifyBlocked(make(chan amqp.Blocking, 16))
@@ -175,31 +191,43 @@ func (s *session) onChannel(dialogue func(*amqp.Channel) error) error {
 	return dialogue(ch)
 }
 
-// ensure declares the lanes of a channel, once in a session, and what every gateway needs.
+// ensure declares the lanes of a channel, once in a session, and what every gateway needs. It returns a
+// queue.ChannelError if the broker refuses the lanes: those of other channels can be used all the same.
 func (s *session) ensure(channel string) error {
 	s.declaring.Lock()
 	defer s.declaring.Unlock()
 	for _, c := range []string{"", channel} {
 		s.mu.Lock()
-		known := s.declared[c]
+		last := s.declared[c]
 		s.mu.Unlock()
-		if known {
-			continue
+		err := last.refusal
+		if !last.holds() {
+			err = s.declare(c)
 		}
-		err := s.onChannel(func(ch *amqp.Channel) error {
-			if c == "" {
-				return s.topology.declare(ch)
-			}
-			return s.topology.declareChannel(ch, c)
-		})
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.declared[c] = true
-		s.mu.Unlock()
 	}
 	return nil
+}
+
+// declare asks the broker for the lanes of a channel, or for what every gateway needs, and notes what it says.
+func (s *session) declare(channel string) error {
+	err := s.onChannel(func(ch *amqp.Channel) error {
+		if channel == "" {
+			return s.topology.declare(ch)
+		}
+		return s.topology.declareChannel(ch, channel)
+	})
+	if channel != "" && refused(err) {
+		err = &queue.ChannelError{Channel: channel, Err: err}
+	} else if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declared[channel] = declaration{at: time.Now(), refusal: err}
+	return err
 }
 
 // forget makes the next publish, subscription and look at the generation begin from nothing: somebody has

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -24,7 +25,7 @@ type counted struct {
 }
 
 // Stats counts every lane of every channel that was published or subscribed to here or is in Options.Channels, in the
-// order of their names. The broker tells how many envelopes wait. It does not tell how many messages they hold: Messages
+// order of their names. A channel whose lanes the broker refuses is left out. The broker tells how many envelopes wait. It does not tell how many messages they hold: Messages
 // is the number of envelopes, the least that it can be. Unacked is what this gateway holds and has fetched
 // ahead; the broker does not tell what others do.
 func (q *Queue) Stats(ctx context.Context) ([]queue.LaneStats, error) {
@@ -75,10 +76,14 @@ func (q *Queue) ready(ctx context.Context) (map[string][4]int, error) {
 	return fresh.ready, nil
 }
 
-// count declares what somebody has deleted meanwhile, rather than to fail at it.
+// count declares what somebody has deleted meanwhile, rather than to fail at it. What cannot be declared is not counted.
 func (s *session) count(ch *amqp.Channel, channels []string, ready map[string][4]int) error {
 	for _, channel := range channels {
-		if err := s.ensure(channel); err != nil {
+		err := s.ensure(channel)
+		if _, unusable := errors.AsType[*queue.ChannelError](err); unusable {
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		var lanes [4]int

@@ -13,9 +13,13 @@ import (
 // names whole tables has PostgreSQL lock and open the partitions of all days before it looks which ones it needs: with
 // ninety of them that costs several times what the statement does.
 type days struct {
+	forgotten chan struct{} // has room for one
+
 	mu    sync.RWMutex
 	known map[time.Time]*dated
 }
+
+func newDays() *days { return &days{forgotten: make(chan struct{}, 1)} }
 
 // dated are the tables of a day.
 type dated struct {
@@ -49,8 +53,12 @@ func (d *days) set(names map[string]bool) {
 // forget makes statements name whole tables until the partitions are looked after again: another gateway has dropped a day.
 func (d *days) forget() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.known = nil
+	d.mu.Unlock()
+	select {
+	case d.forgotten <- struct{}{}:
+	default:
+	}
 }
 
 // of returns the tables of messages: those of their day if it is the same for all, else nil for the whole tables.

@@ -111,11 +111,16 @@ func (o Options) withDefaults() Options {
 
 func newStore(pool *pgxpool.Pool, o Options) *Store {
 	s := &Store{pool: pool, ids: &blocks{pool: pool, now: o.Now}, replaced: o.Now, lists: make(chan struct{}, maxLists), logger: o.Logger}
-	s.days = &days{}
+	s.days = newDays()
 	s.partitions = &partitions{pool: pool, days: s.days, now: s.Now, o: o}
 	s.claims = newGroup(s.claimAll)
 	s.records = newGroup(s.recordAll)
+	watching, unwatch := context.WithCancel(context.Background())
+	var watch sync.WaitGroup
+	watch.Go(func() { s.partitions.watch(watching, lookEvery) })
 	s.close = sync.OnceFunc(func() {
+		unwatch()
+		watch.Wait()
 		s.claims.wait()
 		s.records.wait()
 		pool.Close()

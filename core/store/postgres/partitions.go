@@ -26,6 +26,8 @@ const (
 	ddlLock = 2 * time.Second
 	// partitionLock is the advisory lock of those who make and drop partitions.
 	partitionLock = 0x706967656f6e // "pigeon"
+	// lookEvery is the time from one look at the partitions to the next, and lookAgain that after one that failed.
+	lookEvery, lookAgain = time.Hour, time.Minute
 )
 
 // partitioned is a table that has a partition for each day.
@@ -92,6 +94,31 @@ func (p *partitions) look(ctx context.Context) error {
 		p.days.set(known)
 	}
 	return err
+}
+
+// watch goes on looking until ctx ends, at once when a day turns out to be gone: only a scheduler makes and drops
+// partitions, and every gateway names those of the day.
+func (p *partitions) watch(ctx context.Context, every time.Duration) {
+	wait := every
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.days.forgotten:
+		case <-time.After(wait):
+		}
+		wait = every
+		if err := p.lookWithin(ctx, statementTimeout); err != nil && ctx.Err() == nil {
+			wait = lookAgain
+			p.o.Logger.WarnContext(ctx, "postgres: the partitions cannot be listed; statements about a day that is not known are slower meanwhile", "error", err)
+		}
+	}
+}
+
+func (p *partitions) lookWithin(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return p.look(ctx)
 }
 
 func (p *partitions) makeMissing(ctx context.Context) error {

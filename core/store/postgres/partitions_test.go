@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -97,6 +98,27 @@ func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
 	}
 }
 
+// A gateway that makes no partitions itself, as it has no scheduler, learns of those that another one makes.
+func TestDaysThatAnotherGatewayMakesAreLearned(t *testing.T) {
+	at := emptyDatabase(t)
+	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	worker := dated(t, at, first)
+	defer closeStore(t, worker)
+	late := first.AddDate(0, 0, 5)
+	scheduler := dated(t, at, late)
+	defer closeStore(t, scheduler)
+	if worker.KnowsDay(late) {
+		t.Fatal("the day is known before it was looked for")
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var watch sync.WaitGroup
+	watch.Go(func() { worker.WatchPartitions(ctx, 10*time.Millisecond) })
+	defer watch.Wait()
+	defer cancel()
+	await(t, "the day is known", func() bool { return worker.KnowsDay(late) })
+}
+
 // A gateway that has not heard that another one dropped a day finds no message of it, and trips over nothing.
 func TestADayThatAnotherGatewayDroppedIsGone(t *testing.T) {
 	at := emptyDatabase(t)
@@ -120,6 +142,7 @@ func TestADayThatAnotherGatewayDroppedIsGone(t *testing.T) {
 	if err != nil || len(messages) != 0 {
 		t.Errorf("loaded %d messages, %v", len(messages), err)
 	}
+	await(t, "it looks which days there are", func() bool { return unaware.KnowsDay(late) })
 	won, err := unaware.Claim(t.Context(), []store.Claim{{Record: id, Attempt: 1, Connector: "sms/main"}}, first, first.Add(time.Minute))
 	if err != nil || won[0] {
 		t.Errorf("a claim of a message that is gone: %v, %v", won, err)
@@ -188,4 +211,13 @@ func TestGatewaysStartTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited too long until %s", what)
+		}
+	}
 }
