@@ -67,7 +67,6 @@ func TestAuthor(t *testing.T) {
 
 // While `plugin dev` runs, a save becomes a version that takes over; what does not build changes nothing.
 func TestAuthorDev(t *testing.T) {
-	t.Parallel()
 	binaries, err := built()
 	if err != nil {
 		t.Fatal(err)

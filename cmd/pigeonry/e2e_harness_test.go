@@ -411,8 +411,9 @@ func freeAddress(t *testing.T) string {
 	for range portCount {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+ports.Add(1)%portCount))
 		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
+			address := l.Addr().String()
+			l.Close()
+			return address
 		}
 	}
 	t.Fatalf("no port is free from %d to %d", firstPort, firstPort+portCount-1)

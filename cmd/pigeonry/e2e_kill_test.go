@@ -55,7 +55,6 @@ func killedStates() []*killedIn {
 // The gateway is killed while rollouts are in every state there is. After the restart each goes on, or back; none stays
 // in between, no process is left of the dead gateway, and every message is sent.
 func TestGatewayKilledDuringRollouts(t *testing.T) {
-	t.Parallel()
 	all := killedStates()
 	names := make([]string, len(all))
 	for i, k := range all {

@@ -14,7 +14,6 @@ import (
 // The file is changed while the gateway runs: a limit comes, a connector comes, a fault changes nothing and
 // is named with its place, and SIGHUP reads what no watch can see.
 func TestReload(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	pid := s.plugin("email")
 	original := s.readConfig()
@@ -79,7 +78,6 @@ func TestReload(t *testing.T) {
 
 // The file is behind a link of its folder, as in a mounted Kubernetes ConfigMap: the link is replaced.
 func TestReloadBehindALink(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	original := s.readConfig()
 	if err := s.gateway.terminate(15 * time.Second); err != nil {

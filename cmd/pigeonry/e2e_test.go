@@ -181,7 +181,6 @@ func (s *system) audit(batches ...batch) (repeats int) {
 }
 
 func TestBatchOf10000(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	b := s.sendBatch(0, 10_000)
 	s.await("every message is delivered", 90*time.Second, func() bool { return s.progress(b)["delivered"] == b.Accepted })
@@ -192,7 +191,6 @@ func TestBatchOf10000(t *testing.T) {
 
 // The gateway is killed 20 times while a batch goes out. Nothing accepted is lost, and every repeat is marked.
 func TestGatewayKilled20Times(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	b := s.sendBatch(0, 10_000)
 	for range 20 {
@@ -258,7 +256,6 @@ func (s *system) mailGoesOut(i int) {
 }
 
 func TestSIGTERMDrainsAndExits0(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	b := s.sendBatch(0, 2000)
 	if err := s.gateway.terminate(15 * time.Second); err != nil {
@@ -273,7 +270,6 @@ func TestSIGTERMDrainsAndExits0(t *testing.T) {
 
 // A gateway that is killed takes its plugins along.
 func TestNoPluginOutlivesItsGateway(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	pids := []int{s.plugin("sms"), s.plugin("email")}
 	s.gateway.kill()
@@ -283,7 +279,6 @@ func TestNoPluginOutlivesItsGateway(t *testing.T) {
 }
 
 func TestScheduledAndCanceled(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	send := func(delay int) accepted {
 		return get[accepted](s, http.MethodPost, "/api/messages/send", map[string]any{
@@ -305,7 +300,6 @@ func TestScheduledAndCanceled(t *testing.T) {
 }
 
 func TestSecondGatewayOnTheSameDataIsRefused(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	second := launch(t, "pigeonry", []string{"PIGEONRY_LISTEN=" + freeAddress(t)}, nil, "serve", "-c", s.config)
 	select {
@@ -320,7 +314,6 @@ func TestSecondGatewayOnTheSameDataIsRefused(t *testing.T) {
 
 // No secret of the configuration is in any log.
 func TestSecretsStayOutOfTheLogs(t *testing.T) {
-	t.Parallel()
 	s := startSystem(t)
 	b, err := os.ReadFile(s.config)
 	if err != nil {

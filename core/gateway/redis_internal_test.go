@@ -141,7 +141,7 @@ func privateRedis(t *testing.T, arguments ...string) string {
 	if err != nil {
 		t.Skip("redis-server is not installed")
 	}
-	dir, err := os.MkdirTemp("", "redis") // a short path: that of a socket may have 107 bytes
+	dir, err := os.MkdirTemp("", "redis") //nolint:usetesting // a short path: that of a socket may have 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,8 +215,13 @@ func TestGatewaysStartTogether(t *testing.T) {
 
 func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	end := time.After(10 * time.Second)
+	for !holds() {
+		select {
+		case <-again.C:
+		case <-end:
 			t.Fatalf("waited too long until %s", what)
 		}
 	}
