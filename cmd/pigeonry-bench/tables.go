@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pigeonry/pigeonry/cmd/pigeonry-bench/engine"
 )
 
@@ -52,7 +54,31 @@ func measureTables(ctx context.Context, o options) (r report, err error) {
 	for _, p := range r.Parts {
 		r.Aims = append(r.Aims, atMost(p.Name+": p99", p.P99, mostCall, "ms"))
 	}
-	return r, nil
+	failures, err := measureFailures(ctx, s.engines.url(engine.Postgres))
+	r.Parts = append(r.Parts, failures)
+	return r, err
+}
+
+// failuresOfAnHour is what an operator asks the database itself.
+const failuresOfAnHour = `SELECT error_message, COUNT(*) FROM message_records
+	WHERE status = 'failed' AND created_at > NOW() - INTERVAL '1 hour' GROUP BY error_message`
+
+// measureFailures asks it, beside the gateway.
+func measureFailures(ctx context.Context, url string) (p part, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	times := make([]time.Duration, calls)
+	for i := range times {
+		began := time.Now()
+		if _, err := conn.Exec(ctx, failuresOfAnHour); err != nil {
+			return p, fmt.Errorf("count failures: %w", err)
+		}
+		times[i] = time.Since(began)
+	}
+	return timed("failures of an hour, in SQL", times), nil
 }
 
 // listed is a message as lists show it.

@@ -143,7 +143,7 @@ func newLimits(all []settings.Limit) *limits {
 func (l *limits) set(all []settings.Limit) {
 	rules := map[string][]limit.Rule{}
 	for i, c := range all {
-		if !slices.ContainsFunc(all[:i], c.Same) {
+		if c.Max < settings.Unlimited && !slices.ContainsFunc(all[:i], c.Same) {
 			rules[c.Resource] = append(rules[c.Resource], ruleOf(c))
 		}
 	}

@@ -89,9 +89,11 @@ func TestRolesShareTheWork(t *testing.T) {
 	if status, _ := gateways["worker"].call(http.MethodGet, "/api/messages", nil); status != http.StatusNotFound {
 		t.Errorf("a worker serves the API: %d", status)
 	}
-	execute(t, p.database.String(), "UPDATE thread_pool_configs SET core_pool_size = 50, max_pool_size = 200 WHERE pool_name = 'message_sender';")
-	for role, g := range gateways {
-		g.await(role+" has the new size of the pool", func() bool { return strings.Contains(g.log.String(), "50 to 200 workers") })
+	for statement, reported := range map[string]string{growPool: `is="50 to 200 workers,`, raiseLimit: `is="2000 a second by account`} {
+		execute(t, p.database.String(), statement)
+		for role, g := range gateways {
+			g.soon(role+" tells "+reported, func() bool { return strings.Contains(g.log.String(), reported) })
+		}
 	}
 	execute(t, p.database.String(), "SELECT error_message, COUNT(*) FROM message_records "+
 		"WHERE status = 'failed' AND created_at > NOW() - INTERVAL '1 hour' GROUP BY error_message;")

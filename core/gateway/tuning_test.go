@@ -105,6 +105,14 @@ func TestOperatorsTuneARunningGateway(t *testing.T) {
 	})
 }
 
+// The file need not limit sends for an operator to do so.
+func TestOperatorsLimitSends(t *testing.T) {
+	f := newFolder(t, "echo")
+	r := f.run(f.connector("a", ""))
+	f.exec(strings.Replace(raiseLimit, "2000", "0", 1))
+	r.soon("nothing passes", func() bool { return r.send("echo/a") == http.StatusTooManyRequests })
+}
+
 // A row that an operator inserts is a limit, and one that is deleted is none.
 func TestOperatorsAddLimits(t *testing.T) {
 	f := newFolder(t, "echo")

@@ -48,7 +48,8 @@ type Store interface {
 	Close() error
 }
 
-// Submission is one accepted request on its way into the store.
+// Submission is one accepted request on its way into the store. The messages of a batch have the ids that follow the
+// batch's own, without a gap.
 type Submission struct {
 	Account  core.AccountID
 	Batch    *core.Batch // nil: single sends

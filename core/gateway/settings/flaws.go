@@ -60,8 +60,11 @@ func (p Pool) Flaws() []Flaw {
 
 // What a limit may be.
 const (
+	qps           = "qps"
 	concurrent    = "concurrent"
 	slidingWindow = "sliding_window"
+
+	send = "api:/messages/send"
 
 	byAccount   = "account"
 	byRecipient = "recipient"
@@ -70,9 +73,9 @@ const (
 )
 
 var (
-	limitTypes = []string{"qps", concurrent, slidingWindow}
+	limitTypes = []string{qps, concurrent, slidingWindow}
 	dimensions = []string{byAccount, "key", "ip", byChannel, byRecipient, byConnector, "global"}
-	routes     = []string{"api:/messages/send", "api:/messages/send-batch"}
+	routes     = []string{send, "api:/messages/send-batch"}
 )
 
 // Flaws returns all that is wrong with the limit, wherever its values come from.
@@ -81,7 +84,7 @@ func (l Limit) Flaws() []Flaw {
 		bound{"resource", l.Resource, limited},
 		bound{"type", l.Type, oneOf(limitTypes...)},
 		bound{"by", l.By, oneOf(dimensions...)},
-		bound{"max", l.Max, number(maxRate)},
+		bound{"max", l.Max, number(Unlimited)},
 	)
 	switch {
 	case len(found) > 0:

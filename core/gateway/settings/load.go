@@ -115,10 +115,19 @@ func assemble(k *koanf.Koanf, p *parser) (*Settings, error) {
 		}
 		s.Limits = append(s.Limits, l)
 	}
+	if d := sendLimit(); !slices.ContainsFunc(s.Limits, func(l Limit) bool { return l.Resource == d.Resource && l.Type == d.Type }) {
+		s.Limits = append(s.Limits, d)
+	}
 	if s.PublicURL == "" {
 		s.PublicURL = (&url.URL{Scheme: "http", Host: reachable(s.Listen)}).String()
 	}
 	return s, nil
+}
+
+// sendLimit is in force where the file limits no sends a second: it refuses nothing, and is there in the database for an
+// operator to lower.
+func sendLimit() Limit {
+	return Limit{Resource: send, Type: qps, By: byAccount, Max: Unlimited}
 }
 
 // reachable turns an address to listen on into one to call: all interfaces are called by the loopback.

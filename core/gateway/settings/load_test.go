@@ -49,6 +49,7 @@ func TestEmbeddedDefault(t *testing.T) {
 		Pools: map[string]settings.Pool{settings.MessageSender: {
 			CoreSize: 20, MaxSize: 100, ScaleUpThreshold: 0.8, ScaleDownThreshold: 0.2, QueueSize: 1000,
 		}},
+		Limits:    []settings.Limit{{Resource: "api:/messages/send", Type: "qps", By: "account", Max: settings.Unlimited}},
 		Log:       settings.Log{Level: slog.LevelInfo, Format: "text"},
 		Retention: settings.Retention{Messages: 90 * 24 * time.Hour, Traces: 7 * 24 * time.Hour, Receipts: 3 * 24 * time.Hour},
 	}

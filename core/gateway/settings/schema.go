@@ -99,7 +99,7 @@ func schema() block {
 				repeats: true,
 				attributes: map[string]check{
 					"type":   oneOf(limitTypes...),
-					"max":    number(maxRate),
+					"max":    number(Unlimited),
 					"by":     oneOf(dimensions...),
 					"window": duration(minWindow, maxWindow),
 				},

@@ -266,6 +266,9 @@ type Pool struct {
 	QueueSize          int     `koanf:"queue_size"`           // tasks that may wait
 }
 
+// Unlimited is the highest Max of a limit, which nothing is counted for.
+const Unlimited = 1_000_000_000
+
 // Limit is one limit of how much may happen. A resource may have several.
 type Limit struct {
 	// Resource is what is limited, from the label: "api:/messages/send", "channel:sms" or "connector:sms/main".

@@ -62,12 +62,29 @@ func dial(ctx context.Context, p place, role string) (*amqp.Connection, error) {
 		},
 	})
 	if err == nil {
+		if err := tooOld(conn); err != nil {
+			return nil, errors.Join(fmt.Errorf("connect to RabbitMQ at %s: %w", p.name, err), conn.Close())
+		}
 		return conn, nil
 	}
 	if raw != nil {
 		raw.Close() // the library leaves it open after some errors
 	}
 	return nil, explain(p, cmp.Or(ctx.Err(), err))
+}
+
+// oldestMajor and oldestMinor are the first version of RabbitMQ that the tests run on.
+const oldestMajor, oldestMinor = 3, 10
+
+// tooOld reports a broker that says it is older. One that says nothing of the kind may try.
+func tooOld(conn *amqp.Connection) error {
+	version, _ := conn.Properties["version"].(string)
+	var major, minor int
+	n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	if n == 2 && (major < oldestMajor || major == oldestMajor && minor < oldestMinor) {
+		return fmt.Errorf("the broker is version %s; use RabbitMQ %d.%d or newer", version, oldestMajor, oldestMinor)
+	}
+	return nil
 }
 
 // connect opens the socket. Until the handshake is over, the end of ctx is the end of the socket.

@@ -115,3 +115,12 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestTooOld(t *testing.T) {
+	for version, want := range map[string]bool{"3.9.13": true, "2.8.1": true, "3.10.8": false, "3.13.7": false, "4.1.0": false, "": false} {
+		conn := &amqp.Connection{Properties: amqp.Table{"version": version}}
+		if err := tooOld(conn); (err != nil) != want {
+			t.Errorf("version %q: %v", version, err)
+		}
+	}
+}

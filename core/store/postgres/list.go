@@ -54,7 +54,7 @@ func list(ctx context.Context, tx pgx.Tx, q *listQuery, f store.Filter) ([]core.
 	case f.Recipient != "":
 		return q.read(ctx, tx, q.direct("recipient"))
 	case f.Batch != 0:
-		return q.read(ctx, tx, q.direct("batch_id"))
+		return q.read(ctx, tx, q.ofBatch())
 	case isException(f.Status):
 		return q.read(ctx, tx, q.exceptions())
 	case f.Status == core.StatusQueued || f.Status == core.StatusSending:
@@ -113,8 +113,7 @@ func newListQuery(account core.AccountID, f store.Filter) *listQuery {
 		end = min(end, int64(f.Before))
 	}
 	if f.Batch != 0 {
-		first, last := batchIDs(f.Batch)
-		from, end = max(from, first), min(end, last)
+		from = max(from, int64(f.Batch)+1)
 	}
 	q.args = []any{from, end}
 	q.filter("account_id", "=", int64(account), true)
@@ -126,6 +125,10 @@ func newListQuery(account core.AccountID, f store.Filter) *listQuery {
 	q.filter("status", "=", string(f.Status), f.Status != "")
 	q.filter("template_id", "=", int64(f.Template), f.Template != 0)
 	q.filter("batch_id", "=", int64(f.Batch), f.Batch != 0)
+	if f.Batch != 0 {
+		last := "(SELECT id + accepted FROM message_batches WHERE id = " + q.numbers["batch_id"] + ")"
+		q.filters = append(q.filters, filter{"id", "id <= " + last})
+	}
 	return q
 }
 
@@ -184,6 +187,11 @@ func limited(n int) string { return " LIMIT " + strconv.Itoa(n) }
 // direct reads the messages themselves.
 func (q *listQuery) direct(column string) string {
 	return "SELECT * FROM message_records r WHERE " + q.where(column) + " AND " + q.along(column) + limited(q.limit) //nolint:unqueryvet // read names them
+}
+
+// ofBatch reads the messages of a batch, whose ids follow one another.
+func (q *listQuery) ofBatch() string {
+	return "SELECT * FROM message_records r WHERE " + q.where("") + " AND " + inRange("r") + " ORDER BY r.id DESC" + limited(q.limit) //nolint:unqueryvet // the same
 }
 
 // recent looks at the account's newest messages only.

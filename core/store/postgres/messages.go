@@ -66,19 +66,11 @@ func readAttempts(ctx context.Context, q querier, m *core.Message) ([]core.Attem
 	return slices.Insert(attempts, i, latest), nil
 }
 
-// batchIDs is the range of ids that the messages of a batch are in, so that no more than three days are looked
-// through: the ids are reserved together with the batch's own.
-func batchIDs(id core.BatchID) (first, end int64) {
-	dayOfIDs := int64(core.FirstRecordID(core.RecordID(0).Time().Add(day)))
-	return int64(id) - dayOfIDs, int64(id) + dayOfIDs
-}
-
 // Batch implements store.Messages.
 func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.BatchID) (core.Batch, map[core.Status]int, error) {
 	b := core.Batch{ID: id, Account: account}
 	counts := map[core.Status]int{}
 	found := false
-	from, end := batchIDs(id)
 	err := each(ctx, s.pool, func(r *row) error {
 		found = true
 		b.Template, b.Channel, b.Accepted, b.Rejected = core.TemplateID(r.int()), r.text(), int(r.int()), int(r.int())
@@ -90,8 +82,8 @@ func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.Batch
 	}, `SELECT b.template_id, b.channel, b.accepted, b.rejected, b.canceled, b.created_at, m.status, m.n
 		FROM message_batches b LEFT JOIN LATERAL (
 			SELECT status, count(*) AS n FROM message_records
-			WHERE batch_id = $1 AND account_id = $2 AND id >= $3 AND id < $4 GROUP BY status) AS m ON true
-		WHERE b.id = $1 AND b.account_id = $2`, int64(id), int64(account), from, end)
+			WHERE batch_id = $1 AND account_id = $2 AND id > b.id AND id <= b.id + b.accepted GROUP BY status) AS m ON true
+		WHERE b.id = $1 AND b.account_id = $2`, int64(id), int64(account))
 	if err := notFoundUnless(found, "batch", explain("read a batch", err)); err != nil {
 		return core.Batch{}, nil, err
 	}
@@ -123,12 +115,13 @@ func cancelMessage(ctx context.Context, tx pgx.Tx, account core.AccountID, id co
 }
 
 func cancelBatch(ctx context.Context, tx pgx.Tx, account core.AccountID, id core.BatchID, now time.Time) (int, bool, error) {
-	found, err := first(ctx, tx, func(*row) {}, "SELECT 1 FROM message_batches WHERE id = $1 AND account_id = $2", int64(id), int64(account))
+	var accepted int64
+	found, err := first(ctx, tx, func(r *row) { accepted = r.int() },
+		"SELECT accepted FROM message_batches WHERE id = $1 AND account_id = $2", int64(id), int64(account))
 	if err != nil || !found {
 		return 0, false, err
 	}
-	from, end := batchIDs(id)
-	n, err := cancelRecords(ctx, tx, account, now, "batch_id = $3 AND id >= $4 AND id < $5", int64(id), from, end)
+	n, err := cancelRecords(ctx, tx, account, now, "batch_id = $3 AND id > $3 AND id <= $4", int64(id), int64(id)+accepted)
 	if err != nil || n == 0 {
 		return n, true, err
 	}

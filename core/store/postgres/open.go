@@ -1,5 +1,5 @@
 // Package postgres keeps the truth in PostgreSQL, for any number of gateways. A commit is answered when the
-// server has it on disk (synchronous_commit, which it has on by default).
+// server has it on disk (synchronous_commit, without which no database is opened).
 //
 // What runs often is set-based: one statement for hundreds of messages, and calls that come while a statement
 // runs share the next one. Every claim, result and sweep decides by a condition in its statement, so that
@@ -62,8 +62,8 @@ type Store struct {
 }
 
 // Open opens a database and brings its schema up to date; several gateways may do so at once. It fails with an
-// error that says what to mend if the URL, the user or the password is wrong, or a newer version wrote the
-// schema.
+// error that says what to mend if the URL, the user or the password is wrong, the server is too old or answers a commit
+// before it has it on disk, or a newer version wrote the schema.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	return open(ctx, o, func(ctx context.Context, config *pgxpool.Config) error { return migrate(ctx, config.ConnConfig) })
 }
@@ -81,7 +81,11 @@ func open(ctx context.Context, o Options, prepare func(context.Context, *pgxpool
 		return nil, err
 	}
 	where := fmt.Sprintf("PostgreSQL at %s:%d, database %s", config.ConnConfig.Host, config.ConnConfig.Port, config.ConnConfig.Database)
-	if err := prepare(ctx, config); err != nil {
+	err = checkServer(ctx, config.ConnConfig, o.Logger)
+	if err == nil {
+		err = prepare(ctx, config)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, advise(err, config.ConnConfig.User))
 	}
 	// Changes of the schema may take their time; from here on nothing does.

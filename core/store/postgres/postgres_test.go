@@ -136,6 +136,28 @@ func closeStore(t testing.TB, s store.Store) {
 	}
 }
 
+// A server that answers a commit before it has it on disk would lose what was accepted.
+func TestCommitsThatAreNotOnDiskAreRefused(t *testing.T) {
+	at := emptyDatabase(t)
+	_, err := postgres.Open(t.Context(), postgres.Options{URL: parameter(t, at, "synchronous_commit", "off"), Logger: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "synchronous_commit is off") {
+		t.Errorf("open: %v", err)
+	}
+}
+
+// parameter adds one to a URL.
+func parameter(t *testing.T, at, name, value string) string {
+	t.Helper()
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
 func TestStore(t *testing.T) {
 	server(t) // or there is nothing to test on
 	lent := databases{owner: t}

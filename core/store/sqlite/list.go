@@ -44,6 +44,8 @@ func newListQuery(account core.AccountID, f store.Filter) *listQuery {
 	q.where("r.status = ?", string(f.Status), f.Status != "")
 	q.where("r.template_id = ?", int64(f.Template), f.Template != 0)
 	q.where("r.batch_id = ?", int64(f.Batch), f.Batch != 0)
+	q.where("r.id > ?", int64(f.Batch), f.Batch != 0)
+	q.where("r.id <= (SELECT id + accepted FROM message_batches WHERE id = ?)", int64(f.Batch), f.Batch != 0)
 	q.where("r.id >= ?", int64(core.FirstRecordID(f.CreatedFrom)), !f.CreatedFrom.IsZero())
 	q.where("r.id < ?", int64(before(f)), before(f) != 0)
 	q.sql.WriteString(" ORDER BY r.id DESC LIMIT ?")
@@ -91,8 +93,8 @@ func listIndex(f store.Filter) (index, condition string) {
 	switch {
 	case f.Recipient != "":
 		return "message_records_recipient", "r.recipient_block = ?"
-	case f.Batch != 0:
-		return "message_records_batch", all
+	case f.Batch != 0: // their ids follow one another
+		return "message_records_account", all
 	case f.Status == core.StatusQueued || f.Status == core.StatusSending:
 		return "message_records_open", all + " AND r.status IN ('queued', 'sending')"
 	case f.Status != "" && f.Status != core.StatusSent && !f.Status.Success():

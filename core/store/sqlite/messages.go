@@ -90,8 +90,8 @@ func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.Batch
 			if err != nil || !found {
 				return notFoundUnless(found, "batch", err)
 			}
-			return c.prepare(`SELECT status, COUNT(*) FROM message_records WHERE batch_id = ? AND account_id = ? GROUP BY status`).
-				int(int64(id)).int(int64(account)).each(func(r *row) error {
+			return c.prepare(`SELECT status, COUNT(*) FROM message_records WHERE id > ? AND id <= ? AND batch_id = ? AND account_id = ? GROUP BY status`).
+				int(int64(id)).int(int64(id) + int64(b.Accepted)).int(int64(id)).int(int64(account)).each(func(r *row) error {
 				status := core.Status(r.text())
 				counts[status] = int(r.int())
 				return nil
@@ -135,12 +135,14 @@ func cancelMessage(c conn, account core.AccountID, id core.RecordID, now time.Ti
 }
 
 func cancelBatch(c conn, account core.AccountID, id core.BatchID, now time.Time) (int, bool, error) {
-	found, err := c.prepare("SELECT 1 FROM message_batches WHERE id = ? AND account_id = ?").
-		int(int64(id)).int(int64(account)).first(func(*row) {})
+	var accepted int64
+	found, err := c.prepare("SELECT accepted FROM message_batches WHERE id = ? AND account_id = ?").
+		int(int64(id)).int(int64(account)).first(func(r *row) { accepted = r.int() })
 	if err != nil || !found {
 		return 0, false, err
 	}
-	n, err := c.prepare(cancelRecords + "batch_id = ?").time(now).int(int64(account)).int(int64(id)).run()
+	n, err := c.prepare(cancelRecords + "id > ? AND id <= ? AND batch_id = ?").
+		time(now).int(int64(account)).int(int64(id)).int(int64(id) + accepted).int(int64(id)).run()
 	if err != nil || n == 0 {
 		return n, true, err
 	}

@@ -61,8 +61,8 @@ func (p *purgeable) purge(c conn) error {
 // are looked at, which are the oldest.
 func purgeBeside(c conn, before time.Time, limit int) error {
 	_, err := c.prepare(`DELETE FROM message_batches WHERE id IN (
-		SELECT b.id FROM (SELECT id FROM message_batches WHERE id < ? ORDER BY id LIMIT ?) AS b
-		WHERE NOT EXISTS (SELECT 1 FROM message_records r WHERE r.batch_id = b.id))`).
+		SELECT b.id FROM (SELECT id, accepted FROM message_batches WHERE id < ? ORDER BY id LIMIT ?) AS b
+		WHERE NOT EXISTS (SELECT 1 FROM message_records r WHERE r.id > b.id AND r.id <= b.id + b.accepted))`).
 		int(int64(core.FirstRecordID(before))).int(int64(limit)).run()
 	if err != nil {
 		return err

@@ -108,9 +108,10 @@ var intakeTests = []test{
 	}},
 	{"beside a taken key everything else of the call is stored", func(f *fixture) {
 		f.check("SaveKey", f.SaveKey(f.ctx, *f.keyed("k", f.message()).Key))
-		repeat, full, later := f.message(), f.full(), f.message(func(m *core.Message) { m.NextAttempt = at(time.Hour) })
+		repeat := f.message()
 		f.next++
 		batch := core.Batch{ID: core.BatchID(f.next), Account: f.account, Channel: "sms", Accepted: 2, CreatedAt: t0}
+		full, later := f.full(), f.message(func(m *core.Message) { m.NextAttempt = at(time.Hour) })
 		full.Batch, later.Batch = batch.ID, batch.ID
 		envelopes, refused, err := f.Accept(f.ctx, []store.Submission{
 			f.keyed("k", repeat), {Account: f.account, Batch: &batch, Messages: []core.Message{full, later}},
@@ -196,14 +197,11 @@ var intakeTests = []test{
 		f.accept(fresh)
 	}},
 	{"a batch of ten thousand is one commit", func(f *fixture) {
-		messages := make([]core.Message, 10_000)
-		for i := range messages {
-			messages[i] = f.message()
-		}
 		f.next++
 		b := core.Batch{ID: core.BatchID(f.next), Account: f.account, Channel: "sms", Template: 7, Accepted: 10_000, Rejected: 3, CreatedAt: t0}
+		messages := make([]core.Message, 10_000)
 		for i := range messages {
-			messages[i].Batch = b.ID
+			messages[i] = f.message(func(m *core.Message) { m.Batch = b.ID })
 		}
 		envelopes, _, err := f.Accept(f.ctx, []store.Submission{{Account: f.account, Batch: &b, Messages: messages}})
 		f.check("Accept", err)
