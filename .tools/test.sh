@@ -5,7 +5,10 @@
 #   test.sh <pigeonry-bench> <gotestsum> [example module...]
 set -eu
 
-bench=$1 gotestsum=$2
+if [ "${PIGEONRY_TEST_ENGINES-}" != started ]; then
+  exec "$1" engines -- env PIGEONRY_TEST_ENGINES=started "$0" "$@"
+fi
+gotestsum=$2
 shift 2
 # Tests wait more than they compute: three packages at a time keep two cores busy. go vet is one of the linters.
 test="$gotestsum --format pkgname-and-test-fails -- -vet=off -timeout 10m -p 3"
@@ -19,10 +22,9 @@ export CGO_ENABLED=1            # the race detector needs it
 export GORACE=atexit_sleep_ms=0 # plugins of tests end at once
 # Within SQLite, which is C that became Go, there is nothing to find for the detector, and it would be ten times slower.
 # shellcheck disable=SC2046,SC2086 # lists of packages and of flags
-"$bench" engines -- $test -race -gcflags='modernc.org/sqlite/lib=-race=false' \
-  $(go list ./... | grep -v "/${chaos##*/}\$" | grep -Ev "$plain")
+$test -race -gcflags='modernc.org/sqlite/lib=-race=false' $(go list ./... | grep -v "/${chaos##*/}\$" | grep -Ev "$plain")
 # shellcheck disable=SC2046,SC2086 # lists of packages and of flags
-$test $(go list ./... | grep -E "$plain")
+$test -parallel 3 $(go list ./... | grep -E "$plain")
 # shellcheck disable=SC2086 # a list of flags
 $test -parallel 3 "$chaos"
 for dir in "$@"; do

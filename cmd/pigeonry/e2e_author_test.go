@@ -67,6 +67,7 @@ func TestAuthor(t *testing.T) {
 
 // While `plugin dev` runs, a save becomes a version that takes over; what does not build changes nothing.
 func TestAuthorDev(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	binaries, err := built()
 	if err != nil {
 		t.Fatal(err)

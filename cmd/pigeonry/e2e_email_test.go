@@ -37,6 +37,7 @@ func mails() provider {
 
 // The way of a mail and back: it is delivered, or bounces; its recipient complains, and unsubscribes.
 func TestMailsComeBack(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	p := mails()
 	s := startChannels(t, []provider{p}, "-receipt-delay", "20ms")
 	first := s.send(p, 1)

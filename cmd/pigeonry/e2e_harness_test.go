@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pigeonry/pigeonry/core/enginetest"
 )
 
 // The tests over the real binaries: gateway, sandbox and plugins are built once and run as an operator
@@ -204,18 +206,35 @@ type system struct {
 	last    string // what was last seen of what the test awaits
 }
 
+// embedded are the engines of a gateway whose configuration file names none.
+const embedded = ""
+
+// onBoth runs a test on a system for each kind of engines. Start gets the engines in the words of the configuration file.
+func onBoth(t *testing.T, start func(t *testing.T, engines string) *system, test func(*system)) {
+	t.Helper()
+	t.Parallel() // most of it is waiting
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(start(t, embedded))
+	})
+	t.Run("production", func(t *testing.T) {
+		t.Parallel()
+		test(start(t, enginetest.NewProduction(t).HCL()))
+	})
+}
+
 // startSystem runs a sandbox and a gateway with an e-mail and an SMS connector that point at it.
-func startSystem(t *testing.T) *system {
+func startSystem(t *testing.T, engines string) *system {
 	t.Helper()
 	binaries, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startSystemFrom(t, filepath.Join(binaries, "plugins"))
+	return startSystemFrom(t, filepath.Join(binaries, "plugins"), engines)
 }
 
 // startSystemFrom is startSystem with a folder of plugins of the test's own.
-func startSystemFrom(t *testing.T, plugins string) *system {
+func startSystemFrom(t *testing.T, plugins, engines string) *system {
 	t.Helper()
 	s := &system{t: t, sandbox: startSandbox(t), dir: t.TempDir(), plugins: plugins, address: freeAddress(t)}
 	smtpHost, smtpPort, _ := net.SplitHostPort(s.sandbox.SMTP)
@@ -248,7 +267,7 @@ connector "sms" "main" {
   }
 }
 `, s.address, filepath.Join(s.dir, "data"), s.plugins, smtpHost, smtpPort, smppHost, smppPort)
-	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(s.config, []byte(engines+config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start()

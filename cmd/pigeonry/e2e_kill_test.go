@@ -55,12 +55,26 @@ func killedStates() []*killedIn {
 // The gateway is killed while rollouts are in every state there is. After the restart each goes on, or back; none stays
 // in between, no process is left of the dead gateway, and every message is sent.
 func TestGatewayKilledDuringRollouts(t *testing.T) {
-	all := killedStates()
+	onBoth(t, startKilled, gatewayKilledDuringRollouts)
+}
+
+// startKilled starts a gateway with a plugin for each rollout.
+func startKilled(t *testing.T, engines string) *system {
+	t.Helper()
+	return startFlaky(t, engines, namesOf(killedStates())...)
+}
+
+func namesOf(all []*killedIn) []string {
 	names := make([]string, len(all))
 	for i, k := range all {
 		names[i] = k.name
 	}
-	s := startFlaky(t, names...)
+	return names
+}
+
+func gatewayKilledDuringRollouts(s *system) {
+	t, all := s.t, killedStates()
+	names := namesOf(all)
 	for _, k := range all {
 		s.installFlaky(k.name, "2.0.0", k.fault)
 	}

@@ -13,8 +13,10 @@ import (
 
 // The file is changed while the gateway runs: a limit comes, a connector comes, a fault changes nothing and
 // is named with its place, and SIGHUP reads what no watch can see.
-func TestReload(t *testing.T) {
-	s := startSystem(t)
+func TestReload(t *testing.T) { onBoth(t, startSystem, reload) }
+
+func reload(s *system) {
+	t := s.t
 	pid := s.plugin("email")
 	original := s.readConfig()
 
@@ -78,7 +80,8 @@ func TestReload(t *testing.T) {
 
 // The file is behind a link of its folder, as in a mounted Kubernetes ConfigMap: the link is replaced.
 func TestReloadBehindALink(t *testing.T) {
-	s := startSystem(t)
+	t.Parallel() // most of it is waiting
+	s := startSystem(t, embedded)
 	original := s.readConfig()
 	if err := s.gateway.terminate(15 * time.Second); err != nil {
 		t.Fatal(err)

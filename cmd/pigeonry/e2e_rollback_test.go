@@ -29,7 +29,7 @@ func TestBadVersionIsRolledBack(t *testing.T) {
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
-			s := startFlaky(t, "main")
+			s := startFlaky(t, embedded, "main")
 			s.installFlaky("main", "2.0.0", fault.name)
 			load := s.flood(func() map[string]any { return flakyMail("flaky/main", 500) })
 			id := s.beginCanary()

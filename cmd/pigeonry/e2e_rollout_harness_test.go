@@ -160,11 +160,12 @@ func (s *system) installVersion(name, version string, program []byte) {
 // startFlaky runs a gateway with a connector flaky/<name> for each name, of a plugin of the same name at version 1.0.0,
 // which takes 200 ms for each batch: so long that it stands out against what a busy machine adds. The steps of its canary
 // are short.
-func startFlaky(t *testing.T, names ...string) *system {
+func startFlaky(t *testing.T, engines string, names ...string) *system {
 	t.Helper()
 	s := &system{t: t, dir: t.TempDir(), plugins: t.TempDir(), address: freeAddress(t)}
 	s.config = filepath.Join(s.dir, "gateway.hcl")
 	var config strings.Builder
+	config.WriteString(engines)
 	fmt.Fprintf(&config, "listen = %q\ndata_dir = %q\n", s.address, filepath.Join(s.dir, "data"))
 	fmt.Fprintf(&config, "plugins {\n  dir = %q\n  canary {\n    steps = [1, 100]\n    min_samples = 20\n    window = \"500ms\"\n    bake = \"0s\"\n  }\n}\n",
 		s.plugins)

@@ -17,7 +17,7 @@ const (
 // The SMS plugin changes between two versions under load, again and again. Nothing is lost, nothing is sent twice, and no
 // request fails.
 func TestSwapsUnderLoad(t *testing.T) {
-	s := startSystemFrom(t, copyPlugins(t))
+	s := startSystemFrom(t, copyPlugins(t), embedded)
 	versions := s.secondVersion("sms")
 	sent := 0
 	load := s.flood(func() map[string]any {

@@ -38,6 +38,8 @@ type engines struct {
 	coordination func(context.Context) api.DependencyState
 	// dead counts the envelopes that the broker gave up on; nil where that cannot happen.
 	dead func(context.Context) (int, error)
+	// revive publishes them again, a number at most; nil as well.
+	revive func(ctx context.Context, most int) (int, error)
 	// closers end what the fields above work with, the last first.
 	closers []func() error
 }
@@ -136,7 +138,7 @@ func (e *engines) openQueue(ctx context.Context, s *settings.Settings, channels 
 		if err != nil {
 			return err
 		}
-		e.queue, e.dead = broker, broker.Dead
+		e.queue, e.dead, e.revive = broker, broker.Dead, broker.Revive
 	default:
 		return unknown("queue", s.Queue.Kind, "memory", "rabbitmq")
 	}

@@ -1,87 +1,25 @@
 package gateway_test
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/gateway"
 )
-
-// server is the URL of a server of the tests.
-func server(t *testing.T, variable string) *url.URL {
-	t.Helper()
-	given := os.Getenv(variable)
-	if given == "" {
-		missing := variable + " names no server; `make test` starts one"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	u, err := url.Parse(given)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-// production is a set of engines of a test's own: a database, and names on a broker and a Redis that nobody else has.
-type production struct {
-	database, broker, redis *url.URL
-	prefix                  string
-}
-
-func newProduction(t *testing.T) production {
-	t.Helper()
-	p := production{
-		database: server(t, "PIGEONRY_TEST_POSTGRES_URL"), broker: server(t, "PIGEONRY_TEST_RABBITMQ_URL"),
-		redis: server(t, "PIGEONRY_TEST_REDIS_URL"), prefix: "test-" + strings.ToLower(rand.Text()[:12]),
-	}
-	at := p.database.String()
-	name := strings.ReplaceAll("pigeonry_"+p.prefix, "-", "_")
-	execute(t, at, "CREATE DATABASE "+name)
-	t.Cleanup(func() { execute(t, at, "DROP DATABASE "+name+" WITH (FORCE)") })
-	p.database.Path = "/" + name
-	return p
-}
-
-// execute runs a statement as an operator would, beside the gateways.
-func execute(t *testing.T, at, statement string) {
-	t.Helper()
-	ctx := context.WithoutCancel(t.Context())
-	conn, err := pgx.Connect(ctx, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
-
-// text is the engines in the words of the configuration file.
-func (p production) text() string {
-	return fmt.Sprintf("store \"postgres\" { url = %q }\nqueue \"rabbitmq\" {\n  url = %q\n  prefix = %q\n  type = \"classic\"\n}\n"+
-		"coordination \"redis\" {\n  url = %q\n  prefix = %q\n}\n", p.database, p.broker, p.prefix, p.redis, p.prefix)
-}
 
 // What one gateway takes in another one sends, and a third wakes what was scheduled; the operator's statements reach
 // each of them.
 func TestRolesShareTheWork(t *testing.T) {
-	p := newProduction(t)
+	p := enginetest.NewProduction(t)
 	gateways := map[string]*running{}
 	for _, role := range []string{"api", "worker", "scheduler"} {
 		f := newFolder(t, "echo")
-		gateways[role] = f.run(fmt.Sprintf("roles = %q\n", role) + p.text() + f.connector("main", ""))
+		gateways[role] = f.run(fmt.Sprintf("roles = %q\n", role) + p.HCL() + f.connector("main", ""))
 	}
 	for range 20 {
 		gateways["api"].sent("echo/main")
@@ -90,25 +28,25 @@ func TestRolesShareTheWork(t *testing.T) {
 		t.Errorf("a worker serves the API: %d", status)
 	}
 	for statement, reported := range map[string]string{growPool: `is="50 to 200 workers,`, raiseLimit: `is="2000 a second by account`} {
-		execute(t, p.database.String(), statement)
+		enginetest.SQL(t, p.Database.String(), statement)
 		for role, g := range gateways {
 			g.soon(role+" tells "+reported, func() bool { return strings.Contains(g.log.String(), reported) })
 		}
 	}
-	execute(t, p.database.String(), "SELECT error_message, COUNT(*) FROM message_records "+
+	enginetest.SQL(t, p.Database.String(), "SELECT error_message, COUNT(*) FROM message_records "+
 		"WHERE status = 'failed' AND created_at > NOW() - INTERVAL '1 hour' GROUP BY error_message;")
 }
 
 // Messages wait in the store for a worker that comes later.
 func TestMessagesWaitForAWorker(t *testing.T) {
-	p := newProduction(t)
+	p := enginetest.NewProduction(t)
 	intake := newFolder(t, "echo")
-	api := intake.run("roles = \"api\"\n" + p.text() + intake.connector("main", ""))
+	api := intake.run("roles = \"api\"\n" + p.HCL() + intake.connector("main", ""))
 	if status := api.send("echo/main"); status != http.StatusOK {
 		t.Fatalf("send: %d", status)
 	}
 	late := newFolder(t, "echo")
-	late.run("roles = \"worker,scheduler\"\n" + p.text() + late.connector("main", ""))
+	late.run("roles = \"worker,scheduler\"\n" + p.HCL() + late.connector("main", ""))
 	api.await("the message is sent", func() bool {
 		_, answer := api.call(http.MethodGet, "/api/messages", nil)
 		return strings.Contains(answer, `"status":"sent"`)
@@ -117,7 +55,7 @@ func TestMessagesWaitForAWorker(t *testing.T) {
 
 // What is wrong with an engine is found at the start, with what, where and how to mend it, and without the password.
 func TestUnusableEnginesAreRefused(t *testing.T) {
-	p := newProduction(t)
+	p := enginetest.NewProduction(t)
 	changed := func(u *url.URL, change func(*url.URL)) string {
 		c := *u
 		change(&c)
@@ -126,19 +64,19 @@ func TestUnusableEnginesAreRefused(t *testing.T) {
 	closed := func(u *url.URL) { u.Host = "127.0.0.1:1" }
 	const secret = "not-the-password"
 	wrong := func(u *url.URL) { u.User = url.UserPassword("nobody", secret) }
-	sound := p.text()
+	sound := p.HCL()
 	for _, c := range []struct {
 		name, was, is string
 		want          []string
 	}{
-		{"no PostgreSQL there", p.database.String(), changed(p.database, closed), []string{"open the store", "127.0.0.1:1", "nothing answers there"}},
-		{"no such database", p.database.Path, "/nowhere", []string{"open the store", "nowhere", "createdb"}},
-		{"a user that PostgreSQL refuses", p.database.String(), changed(p.database, wrong), []string{"open the store", `"nobody"`, "check user and password"}},
-		{"no RabbitMQ there", p.broker.String(), changed(p.broker, closed), []string{"open the queue", "127.0.0.1:1"}},
-		{"a user that RabbitMQ refuses", p.broker.String(), changed(p.broker, wrong), []string{"open the queue", "nobody"}},
-		{"no Redis there", p.redis.String(), changed(p.redis, closed), []string{"open the coordination", "127.0.0.1:1", "nothing answers there"}},
-		{"a password that Redis refuses", p.redis.String(), changed(p.redis, wrong), []string{"open the coordination", "password"}},
-		{"a database that Redis does not have", p.redis.String(), changed(p.redis, func(u *url.URL) { u.Path = "/4711" }), []string{"open the coordination", "choose another number"}},
+		{"no PostgreSQL there", p.Database.String(), changed(p.Database, closed), []string{"open the store", "127.0.0.1:1", "nothing answers there"}},
+		{"no such database", p.Database.Path, "/nowhere", []string{"open the store", "nowhere", "createdb"}},
+		{"a user that PostgreSQL refuses", p.Database.String(), changed(p.Database, wrong), []string{"open the store", `"nobody"`, "check user and password"}},
+		{"no RabbitMQ there", p.Broker.String(), changed(p.Broker, closed), []string{"open the queue", "127.0.0.1:1"}},
+		{"a user that RabbitMQ refuses", p.Broker.String(), changed(p.Broker, wrong), []string{"open the queue", "nobody"}},
+		{"no Redis there", p.Redis.String(), changed(p.Redis, closed), []string{"open the coordination", "127.0.0.1:1", "nothing answers there"}},
+		{"a password that Redis refuses", p.Redis.String(), changed(p.Redis, wrong), []string{"open the coordination", "password"}},
+		{"a database that Redis does not have", p.Redis.String(), changed(p.Redis, func(u *url.URL) { u.Path = "/4711" }), []string{"open the coordination", "choose another number"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if !strings.Contains(sound, c.was) {
@@ -162,8 +100,8 @@ func TestUnusableEnginesAreRefused(t *testing.T) {
 
 // A newer version's database is not touched, and queues of another type are not used.
 func TestForeignEnginesAreRefused(t *testing.T) {
-	p := newProduction(t)
-	if err := newFolder(t).run(p.text()).stop(); err != nil {
+	p := enginetest.NewProduction(t)
+	if err := newFolder(t).run(p.HCL()).stop(); err != nil {
 		t.Fatal(err)
 	}
 	refused := func(text string, wants ...string) {
@@ -175,7 +113,7 @@ func TestForeignEnginesAreRefused(t *testing.T) {
 			}
 		}
 	}
-	refused(strings.Replace(p.text(), "classic", "quorum", 1), "open the queue", "classic", "type")
-	execute(t, p.database.String(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, true)")
-	refused(p.text(), "open the store", "schema 4711", "newer version")
+	refused(strings.Replace(p.HCL(), "classic", "quorum", 1), "open the queue", "classic", "type")
+	enginetest.SQL(t, p.Database.String(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (4711, true)")
+	refused(p.HCL(), "open the store", "schema 4711", "newer version")
 }

@@ -151,7 +151,7 @@ func (g *Gateway) buildDelivery() error {
 	g.relay = relay.New(relay.Options{
 		Outbox: store, Sweep: store, Index: g.engines.queue, Resolver: g.dispatch, Logger: logger,
 		Sweeping: s.Roles.Has(settings.RoleScheduler), Locker: g.engines.locker, UnmatchedTTL: s.Retention.Receipts,
-		Now: g.clock.Now,
+		Now: g.clock.Now, Revive: g.engines.revive,
 	})
 	g.accept = accept.New(accept.Options{
 		Intake: store, Templates: store, Channels: g.channels, Limiter: g.engines.limiter, Rules: g.limits.rules,

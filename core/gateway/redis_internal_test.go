@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
 	"github.com/pigeonry/pigeonry/core/limit"
 )
@@ -33,20 +34,8 @@ type testRedis struct {
 
 func newTestRedis(t *testing.T) testRedis {
 	t.Helper()
-	const variable = "PIGEONRY_TEST_REDIS_URL"
-	given := os.Getenv(variable)
-	if given == "" {
-		missing := variable + " names no server; `make test` starts one"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
-	u, err := url.Parse(given)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return testRedis{administrator(t, given), t, u}
+	u := enginetest.URL(t, enginetest.Redis)
+	return testRedis{administrator(t, u.String()), t, u}
 }
 
 func administrator(t *testing.T, at string) *redis.Client {

@@ -36,6 +36,9 @@ type Options struct {
 	Index    Index
 	Resolver Resolver
 	Logger   *slog.Logger
+	// Revive publishes envelopes again that the queue has given up, a number at most, and returns how many; nil: it gives
+	// up none.
+	Revive func(ctx context.Context, most int) (int, error)
 	// Now is the time that goes into the store; default time.Now.
 	Now func() time.Time
 	// Sweeping makes the relay look for what others left behind and for what falls due. One that does not
@@ -144,6 +147,9 @@ func (r *Relay) Run(ctx context.Context) {
 			r.every(ctx, r.o.Missing/2, "look for lost envelopes", r.alone("lost envelopes", r.doubtIdleLanes))
 		})
 		wg.Go(func() { r.every(ctx, time.Minute, "purge", r.alone("purge", r.purge)) })
+		if r.o.Revive != nil {
+			wg.Go(func() { r.every(ctx, time.Minute, "revive dead envelopes", r.alone("dead envelopes", r.revive)) })
+		}
 		wg.Go(func() { r.wake(ctx) })
 	}
 	wg.Wait()
@@ -290,6 +296,18 @@ func (r *Relay) doubtIdleLanes(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// revive brings envelopes back that the queue has given up. It does so once in a while only, lest one that ends whoever
+// takes it up do that without pause.
+func (r *Relay) revive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	n, err := r.o.Revive(ctx, page)
+	if n > 0 {
+		r.o.Logger.WarnContext(ctx, "relay: the queue had given envelopes up; they are published again", "envelopes", n)
+	}
+	return err
 }
 
 func (r *Relay) purge(ctx context.Context) error {

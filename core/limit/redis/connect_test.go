@@ -4,27 +4,19 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"sync/atomic"
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/pigeonry/pigeonry/core/enginetest"
 )
 
 // connect opens a client of the tests' Redis, through a network that can fail.
 func connect(tb testing.TB, n *network) *goredis.Client {
 	tb.Helper()
-	const variable = "PIGEONRY_TEST_REDIS_URL"
-	url := os.Getenv(variable)
-	switch {
-	case url != "":
-	case os.Getenv("CI") == "true":
-		tb.Fatal(variable + " is not set: run `make test`")
-	default:
-		tb.Skip(variable + " is not set: run `make test`")
-	}
-	o, err := goredis.ParseURL(url)
+	o, err := goredis.ParseURL(enginetest.URL(tb, enginetest.Redis).String())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package rabbitmq_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,55 @@ func TestUnreadableBodiesAreDeadLetters(t *testing.T) {
 				return err == nil && n == 2
 			})
 		})
+	}
+}
+
+// A connection that is lost with an envelope counts as a delivery, whatever the envelope holds.
+func TestDeadEnvelopesAreRevived(t *testing.T) {
+	for _, kind := range []rabbitmq.Type{rabbitmq.Quorum, rabbitmq.Classic} {
+		t.Run(string(kind), func(t *testing.T) {
+			prefix := newPrefix(t)
+			q := open(t, rabbitmq.Options{Prefix: prefix, Type: kind})
+			publish(t, q, sequence(1, 2, core.LaneNormal)...)
+			put(t, prefix, core.LaneNormal, []byte("not an envelope"))
+			giveUp(t, prefix+"message.send.sms.normal", 3)
+			eventually(t, "all are dead letters", func(ctx context.Context) bool {
+				n, err := q.Dead(ctx)
+				return err == nil && n == 3
+			})
+			if n, err := q.Revive(patient(t), 10); err != nil || n != 2 {
+				t.Errorf("%d were revived, %v", n, err)
+			}
+			s := subscribe(t, q)
+			for _, want := range sequence(1, 2, core.LaneNormal) {
+				if r := receive(t, s); r.ID != want.ID || !slices.Equal(r.Records, want.Records) {
+					t.Errorf("received %+v, want %+v", r.Envelope, want)
+				}
+			}
+			eventually(t, "what cannot be read stays", func(ctx context.Context) bool {
+				n, err := q.Dead(ctx)
+				return err == nil && n == 1
+			})
+		})
+	}
+}
+
+// giveUp rejects deliveries of a queue, as the broker itself does with what comes back too often.
+func giveUp(t *testing.T, queue string, n int) {
+	t.Helper()
+	ch := dialTest(t)
+	deliveries, err := ch.ConsumeWithContext(t.Context(), queue, "who-gives-up", false, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		d := <-deliveries
+		if err := d.Reject(false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ch.Cancel("who-gives-up", false); err != nil {
+		t.Fatal(err)
 	}
 }
 

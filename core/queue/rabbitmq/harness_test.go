@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/queue"
 	"github.com/pigeonry/pigeonry/core/queue/queuetest"
 	"github.com/pigeonry/pigeonry/core/queue/rabbitmq"
@@ -24,16 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // brokerURL is the broker that tests share: each has a prefix of its own and leaves nothing behind.
 func brokerURL(tb testing.TB) string {
 	tb.Helper()
-	const name = "PIGEONRY_TEST_RABBITMQ_URL"
-	if url := os.Getenv(name); url != "" {
-		return url
-	}
-	const mend = name + " is not set: run `make test`, which starts a RabbitMQ, or set it to the URL of one"
-	if os.Getenv("CI") == "true" {
-		tb.Fatal(mend)
-	}
-	tb.Skip(mend)
-	return ""
+	return enginetest.URL(tb, enginetest.RabbitMQ).String()
 }
 
 // channels are those that tests use.

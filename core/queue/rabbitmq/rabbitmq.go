@@ -16,9 +16,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/queue"
 )
 
@@ -251,17 +253,48 @@ func (q *Queue) subscribed() bool {
 }
 
 // Dead counts the envelopes that the broker or this package has given up: too many deliveries, or a body
-// that cannot be read. The relay publishes what they hold again; that there are any is worth an alarm.
+// that cannot be read. That there are any is worth an alarm.
 func (q *Queue) Dead(ctx context.Context) (int, error) {
 	s, err := q.outgoing.current()
 	if err != nil {
 		return 0, fmt.Errorf("count dead envelopes: %w", err)
 	}
-	n := 0
+	n := &atomic.Int64{}
 	err = s.do(ctx, "count dead envelopes", func(ch *amqp.Channel) error {
 		dead, err := ch.QueueDeclarePassive(s.topology.dead(), true, false, false, false, nil)
-		n = dead.Messages
+		n.Store(int64(dead.Messages))
 		return err
 	})
-	return n, err
+	return int(n.Load()), err
+}
+
+// Revive publishes dead envelopes again, most of them at most, and returns how many: what is delivered too often may
+// have been so because gateways died, not because of what it holds. A body that cannot be read stays with the dead.
+func (q *Queue) Revive(ctx context.Context, most int) (int, error) {
+	s, err := q.outgoing.current()
+	if err != nil {
+		return 0, fmt.Errorf("revive dead envelopes: %w", err)
+	}
+	n := &atomic.Int64{}
+	err = s.do(ctx, "revive dead envelopes", func(ch *amqp.Channel) error {
+		for range most {
+			dead, found, err := ch.Get(s.topology.dead(), false)
+			if err != nil || !found {
+				return err
+			}
+			e, err := decode(dead.Body)
+			if err != nil {
+				continue // the end of this AMQP channel gives it back
+			}
+			if err := q.Publish(ctx, []core.Envelope{e}); err != nil {
+				return err
+			}
+			if err := dead.Ack(false); err != nil {
+				return err
+			}
+			n.Add(1)
+		}
+		return nil
+	})
+	return int(n.Load()), err
 }

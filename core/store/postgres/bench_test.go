@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/postgres"
 )
@@ -24,7 +25,7 @@ const (
 
 func openBench(b *testing.B) *postgres.Store {
 	b.Helper()
-	s := open(b, emptyDatabase(b))
+	s := open(b, enginetest.Database(b).String())
 	b.Cleanup(func() { closeStore(b, s) })
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/store"
 )
 
@@ -81,7 +82,7 @@ func (w writer) Write(b []byte) (int, error) { return w(b) }
 
 // A connection that breaks before the commit is confirmed leaves open whether the messages are stored.
 func TestAnUnseenCommitIsUnknown(t *testing.T) {
-	w, through := wired(t, emptyDatabase(t))
+	w, through := wired(t, enginetest.Database(t).String())
 	s := open(t, through)
 	defer closeStore(t, s)
 	benchAccept(t, s, benchMessages(t, s, 1)) // has the statements prepared
@@ -99,7 +100,7 @@ func TestAnUnseenCommitIsUnknown(t *testing.T) {
 
 // What could not even be begun is in no doubt.
 func TestWithoutAConnectionNothingIsUnknown(t *testing.T) {
-	w, through := wired(t, emptyDatabase(t))
+	w, through := wired(t, enginetest.Database(t).String())
 	s := open(t, through)
 	defer closeStore(t, s)
 	messages := benchMessages(t, s, 3)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
+	"github.com/pigeonry/pigeonry/core/enginetest"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/postgres"
 )
@@ -56,7 +57,7 @@ func purge(t *testing.T, s *postgres.Store, now time.Time) {
 
 // A day past its retention goes as a whole, unless one of its messages is not done.
 func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
-	at := emptyDatabase(t)
+	at := enginetest.Database(t).String()
 	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	second := first.AddDate(0, 0, 1)
 
@@ -100,7 +101,7 @@ func TestDaysPastTheirRetentionAreDropped(t *testing.T) {
 
 // A gateway that makes no partitions itself, as it has no scheduler, learns of those that another one makes.
 func TestDaysThatAnotherGatewayMakesAreLearned(t *testing.T) {
-	at := emptyDatabase(t)
+	at := enginetest.Database(t).String()
 	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	worker := dated(t, at, first)
 	defer closeStore(t, worker)
@@ -121,7 +122,7 @@ func TestDaysThatAnotherGatewayMakesAreLearned(t *testing.T) {
 
 // A gateway that has not heard that another one dropped a day finds no message of it, and trips over nothing.
 func TestADayThatAnotherGatewayDroppedIsGone(t *testing.T) {
-	at := emptyDatabase(t)
+	at := enginetest.Database(t).String()
 	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	unaware := dated(t, at, first)
 	defer closeStore(t, unaware)
@@ -155,7 +156,7 @@ func TestADayThatAnotherGatewayDroppedIsGone(t *testing.T) {
 
 // A day whose rows came before its partition stays where it is, and stops nothing.
 func TestADayWithoutAPartitionStopsNothing(t *testing.T) {
-	at := emptyDatabase(t)
+	at := enginetest.Database(t).String()
 	first := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	late := first.AddDate(0, 0, 10)
 	s := dated(t, at, first)
@@ -180,7 +181,7 @@ func TestADayWithoutAPartitionStopsNothing(t *testing.T) {
 
 // Gateways that start at the same time on an empty database make its schema once, and never the same ids.
 func TestGatewaysStartTogether(t *testing.T) {
-	at := emptyDatabase(t)
+	at := enginetest.Database(t).String()
 	const gateways, rounds, size = 4, 20, 1000
 	var mu sync.Mutex
 	taken := map[core.RecordID]bool{}
