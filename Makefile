@@ -12,7 +12,7 @@ tools := $(bin)/tools
 example_modules := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 # Seconds that each fuzz target runs.
 FUZZTIME ?= 1s
-BENCH ?= limits
+BENCH ?= all
 # What is measured: embedded, or production (PostgreSQL, RabbitMQ, Redis).
 ENGINES ?= embedded
 
@@ -50,7 +50,7 @@ fuzz: ## Each fuzz target for FUZZTIME (1s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: bench
-bench: build ## Measure: BENCH=limits|batch|single|rest|backlog|mixed|slow|rate|swap|scale|tables ENGINES=embedded|production
+bench: build ## Measure: BENCH=all|limits|batch|single|rest|backlog|mixed|slow|rate|swap|scale|tables ENGINES=embedded|production
 	@$(bin)/pigeonry-bench $(BENCH) -engines $(ENGINES) -json
 
 .PHONY: chaos

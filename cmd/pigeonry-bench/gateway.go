@@ -39,7 +39,8 @@ func plain(settings string) setup {
 // hcl is the configuration of a gateway in the folder.
 func (s setup) hcl(address, dir, bin string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen = %q\ndata_dir = %q\nplugins { dir = %q }\nlog { level = \"warn\" }\n",
+	fmt.Fprintf(&b, "listen = %q\ndata_dir = %q\nplugins { dir = %q }\nlog { level = \"warn\" }\n"+
+		"limit \"api:/messages/send\" {\n  type = \"qps\"\n  max  = 1000000\n}\n", // counted for every request, and never reached
 		address, filepath.Join(dir, "data"), s.plugins(dir, bin))
 	for _, c := range s.connectors {
 		fmt.Fprintf(&b, "connector %q \"main\" {\n  plugin = \"null\"\n  %s\n  config {\n    ledger = %q\n    %s\n  }\n}\n",

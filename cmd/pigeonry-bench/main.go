@@ -31,6 +31,7 @@ Usage:
   pigeonry-bench <what> [flags]
 
 What:
+  all      batch, single, mixed, slow and backlog, one after the other
   limits   the raw rates of the machine: its engines, plugin calls, HTTP answers
   batch    batches of 10,000 recipients, from the request to the plugin
   single   single sends: the most that are accepted and delivered, and latency at half of it
@@ -94,7 +95,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "chaos" {
 		return runChaos(ctx, args[1:], stdout, stderr)
 	}
-	o, measure, err := parse(args, stderr)
+	o, names, err := parse(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -104,16 +105,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r, err := measure(ctx, o)
-	if err := errors.Join(err, stop()); err != nil {
-		return err
+	for _, name := range names {
+		r, measureErr := measurements()[name](ctx, o)
+		if measureErr != nil {
+			return errors.Join(measureErr, stop())
+		}
+		r.compare()
+		err = errors.Join(err, r.print(stdout, o.json))
 	}
-	r.compare()
-	return r.print(stdout, o.json)
+	return errors.Join(err, stop())
 }
 
-// parse reads the command line.
-func parse(args []string, stderr io.Writer) (o options, measure func(context.Context, options) (report, error), err error) {
+// parse reads the command line. It returns the names of what is to be measured.
+func parse(args []string, stderr io.Writer) (o options, names []string, err error) {
 	flags := flag.NewFlagSet("pigeonry-bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.engines, "engines", embedded, "engines to measure: embedded or production")
@@ -149,12 +153,17 @@ func parse(args []string, stderr io.Writer) (o options, measure func(context.Con
 	if o.rate <= 0 || o.latency < 0 || o.swaps < 1 || o.callers < 1 {
 		return o, nil, errors.New("-rate must be above 0, -latency-at not below it, -swaps and -callers at least one")
 	}
-	measure, ok := measurements()[args[0]]
-	if !ok {
+	if args[0] == "all" {
+		return o, mainFigures(), nil
+	}
+	if _, ok := measurements()[args[0]]; !ok {
 		return o, nil, fmt.Errorf("%q is nothing to measure; use %s", args[0], whats())
 	}
-	return o, measure, nil
+	return o, args[:1], nil
 }
+
+// mainFigures are what "all" measures.
+func mainFigures() []string { return []string{"batch", "single", "mixed", "slow", "backlog"} }
 
 func measurements() map[string]func(context.Context, options) (report, error) {
 	return map[string]func(context.Context, options) (report, error){
@@ -165,7 +174,7 @@ func measurements() map[string]func(context.Context, options) (report, error) {
 }
 
 // whats lists what can be measured.
-func whats() string { return strings.Join(slices.Sorted(maps.Keys(measurements())), ", ") }
+func whats() string { return strings.Join(slices.Sorted(maps.Keys(measurements())), ", ") + ", or all" }
 
 // profile takes a CPU profile of this program, if there is a file for it, until stop is called.
 func profile(path string) (stop func() error, err error) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pigeonry/pigeonry/core"
@@ -49,6 +50,7 @@ type Gateway struct {
 
 	listener net.Listener
 	server   *http.Server
+	stopping atomic.Value // string: the step of the stop that is under way
 }
 
 // New builds a gateway and opens its stores; Run makes it work. An error says what could not be opened
@@ -234,7 +236,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case cause = <-failed:
 		cause = fmt.Errorf("serve HTTP: %w", cause)
 	}
-	return errors.Join(cause, g.stop(func() {
+	return errors.Join(cause, g.stopInTime(func() {
 		stopDispatch()
 		dispatching.Wait()
 	}, func() {
@@ -244,35 +246,61 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}))
 }
 
-// stop ends the parts in the reverse order of their start, each within what is left of the drain time.
-func (g *Gateway) stop(stopDispatch, stopRelay func()) error {
-	g.reload.end()
+// stopGrace is what the stop may take beyond the drain time, for connections to be closed.
+const stopGrace = 5 * time.Second
+
+// stopInTime stops, or gives up on an engine that does not answer: the process then ends as if it were killed, which
+// loses nothing.
+func (g *Gateway) stopInTime(stopDispatch, stopRelay func()) error {
 	within := g.settings().DrainTimeout
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.stop(within, stopDispatch, stopRelay) }()
+	late := time.NewTimer(within + stopGrace)
+	defer late.Stop()
+	select {
+	case err := <-stopped:
+		return err
+	case <-late.C:
+		return fmt.Errorf("%s: it was not done %s after the signal to end, so the gateway ends without it; "+
+			"what is not settled is taken up by another gateway, or after the next start", g.stopping.Load(), within+stopGrace)
+	}
+}
+
+// stop ends the parts in the reverse order of their start, each within what is left of the drain time.
+func (g *Gateway) stop(within time.Duration, stopDispatch, stopRelay func()) error {
+	g.reload.end()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	g.logger.InfoContext(ctx, "gateway: draining", "at_most", within.String())
 	var errs []error
-	step := func(what string, err error) {
-		if err != nil {
+	step := func(what string, end func() error) {
+		g.stopping.Store(what)
+		if err := end(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
-	// The API gets a part of the time, so that a slow client cannot take all of it.
-	apiCtx, cancelAPI := context.WithTimeout(ctx, within/4)
-	defer cancelAPI()
-	if err := g.server.Shutdown(apiCtx); err != nil {
-		step("stop the API", g.server.Close())
-	}
-	g.accept.Close()
-	stopDispatch()
-	drainCtx, cancelDrain := context.WithTimeout(ctx, within/2)
-	defer cancelDrain()
-	step("finish what is being sent", g.dispatch.Drain(drainCtx))
-	stopRelay()
-	step("stop the plugins", g.host.Stop(ctx))
-	step("close the stores", g.engines.close())
+	step("stop the API", func() error { return g.stopAPI(ctx, within/4) })
+	step("take nothing new", func() error { g.accept.Close(); stopDispatch(); return nil })
+	step("finish what is being sent", func() error {
+		ctx, cancel := context.WithTimeout(ctx, within/2)
+		defer cancel()
+		return g.dispatch.Drain(ctx)
+	})
+	step("hand over what was accepted", func() error { stopRelay(); return nil })
+	step("stop the plugins", func() error { return g.host.Stop(ctx) })
+	step("close the stores", g.engines.close)
 	g.logger.InfoContext(ctx, "gateway: stopped")
 	return errors.Join(errs...)
+}
+
+// stopAPI gives requests under way a part of the time, so that a slow client cannot take all of it.
+func (g *Gateway) stopAPI(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	if g.server.Shutdown(ctx) == nil {
+		return nil
+	}
+	return g.server.Close()
 }
 
 // purgeTraces forgets traces that outlived their time.

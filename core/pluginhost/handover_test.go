@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,23 +102,26 @@ func TestBrokenConnectorDoesNotBlockTheHandOver(t *testing.T) {
 	h.awaitSession("2.0.0")
 }
 
-// A version that was found half copied starts once it is whole.
+// A version that was found half copied starts once it is whole; here the whole is a script, as everywhere.
 func TestVersionThatIsCompleted(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, "good", "1.0.0")
 	h := runIn(t, dir, nil)
 	h.connect("good")
-	program, err := os.ReadFile(filepath.Join(dir, "good", "1.0.0", "good"))
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := slices.Concat(program, []byte(mark+"new"))
+	program, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
 	folder := filepath.Join(dir, "good", "2.0.0")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(folder, "good")
-	if err := os.WriteFile(path, whole[:len(program)/2], 0o755); err != nil {
+	if err := os.WriteFile(path, program[:len(program)/2], 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Rescan(); err != nil {
@@ -127,7 +129,7 @@ func TestVersionThatIsCompleted(t *testing.T) {
 	}
 	h.Arrange("good", core.Arrangement{Active: "1.0.0", Beside: "2.0.0"})
 	h.await("it has failed", func() bool { return h.Standing("good", "2.0.0").State == core.GenerationFailed })
-	if err := os.WriteFile(path, whole, 0o755); err != nil {
+	if err := os.WriteFile(path, []byte(script(t, "new")), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Rescan(); err != nil {

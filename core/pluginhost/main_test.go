@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -21,8 +20,8 @@ import (
 	"github.com/pigeonry/pigeonry/core/pluginhost/catalog"
 )
 
-// TestMain makes the test binary its own plugins: installed under the name of a behavior, it behaves
-// so; see behaviors in plugins_test.go.
+// TestMain makes the test binary its own plugins: run by a script, or under the name of a behavior, it behaves so; see
+// behaviors in plugins_test.go.
 func TestMain(m *testing.M) {
 	if behave, ok := behaviors()[behavior()]; ok {
 		behave()
@@ -38,48 +37,39 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// mark stands before the name of a behavior at the end of a binary.
-const mark = "\nbehavior:"
+// as is the argument behind which a script says what it is called and how to behave.
+const as = "behave-as"
 
-// behavior is what this process shall behave like: what is written at the end of its file, or else its name.
-func behavior() string {
-	name := filepath.Base(os.Args[0])
-	f, err := os.Open(os.Args[0])
-	if err != nil {
-		return name
-	}
-	defer f.Close()
-	const room = 64
-	tail := make([]byte, room)
-	if _, err := f.Seek(-room, io.SeekEnd); err != nil {
-		return name
-	}
-	if _, err := io.ReadFull(f, tail); err != nil {
-		return name
-	}
-	if _, marked, ok := strings.Cut(string(tail), mark); ok {
-		return marked
-	}
-	return name
-}
-
-// installAs puts a version of a plugin into dir that behaves as given. It has other bytes than any other behavior.
-func installAs(tb testing.TB, dir, plugin, version, behavior string) {
+// script is a program that behaves as given. It runs this binary, which is so large that every test would take long to
+// read it, copy it and look at it as a program.
+func script(tb testing.TB, behavior string) string {
 	tb.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	program, err := os.ReadFile(self)
-	if err != nil {
-		tb.Fatal(err)
+	return fmt.Sprintf("#!/bin/sh\nexec '%s' %s \"$0\" %s \"$@\"\n", self, as, behavior)
+}
+
+// behavior is what this process shall behave like: what a script says, or else its name.
+func behavior() string {
+	if len(os.Args) < 4 || os.Args[1] != as {
+		return filepath.Base(os.Args[0])
 	}
+	behavior := os.Args[3]
+	os.Args = append(os.Args[2:3], os.Args[4:]...)
+	return behavior
+}
+
+// installAs puts a version of a plugin into dir that behaves as given. It has other bytes than any other behavior.
+func installAs(tb testing.TB, dir, plugin, version, behavior string) {
+	tb.Helper()
 	folder := filepath.Join(dir, plugin, version)
 	fresh := folder + ".tmp"
 	if err := os.MkdirAll(fresh, 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(fresh, plugin), append(program, mark+behavior...), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(fresh, plugin), []byte(script(tb, behavior)), 0o755); err != nil {
 		tb.Fatal(err)
 	}
 	if err := os.Rename(fresh, folder); err != nil {
@@ -100,20 +90,10 @@ func open(tb testing.TB, dir string) *catalog.Catalog {
 	return c
 }
 
-// install puts a plugin of the given behavior into dir.
+// install puts a plugin of the given behavior, which is its name too, into dir.
 func install(tb testing.TB, dir, behavior, version string) {
 	tb.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	folder := filepath.Join(dir, behavior, version)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.Link(self, filepath.Join(folder, behavior)); err != nil {
-		tb.Fatal(err)
-	}
+	installAs(tb, dir, behavior, version, behavior)
 }
 
 // harness is a running host with what it logged and the events it stored.

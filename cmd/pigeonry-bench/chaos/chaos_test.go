@@ -82,7 +82,7 @@ func run(t *testing.T, o chaos.Options) *chaos.Report {
 	}
 	var progress bytes.Buffer
 	o.Bin, o.Brief, o.AtEnd, o.Progress = bin, true, true, &progress
-	o.Slack = 3 // other tests run beside this one
+	o.Slack = 3 // three runs at a time share the machine
 	report, err := chaos.Run(t.Context(), o)
 	t.Logf("%s", progress.Bytes())
 	if err != nil {

@@ -82,7 +82,7 @@ func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.Batch
 	}, `SELECT b.template_id, b.channel, b.accepted, b.rejected, b.canceled, b.created_at, m.status, m.n
 		FROM message_batches b LEFT JOIN LATERAL (
 			SELECT status, count(*) AS n FROM message_records
-			WHERE batch_id = $1 AND account_id = $2 AND id > b.id AND id <= b.id + b.accepted GROUP BY status) AS m ON true
+			WHERE batch_id = $1 AND id > b.id AND id <= b.id + b.accepted GROUP BY status) AS m ON true
 		WHERE b.id = $1 AND b.account_id = $2`, int64(id), int64(account))
 	if err := notFoundUnless(found, "batch", explain("read a batch", err)); err != nil {
 		return core.Batch{}, nil, err
