@@ -10,8 +10,9 @@ if [ "${PIGEONRY_TEST_ENGINES-}" != started ]; then
 fi
 gotestsum=$2
 shift 2
-# Tests wait more than they compute: three packages at a time keep two cores busy. go vet is one of the linters.
-test="$gotestsum --format pkgname-and-test-fails -- -vet=off -timeout 10m -p 3"
+# Tests wait more than they compute: four packages at a time keep two cores busy. go vet is one of the linters, and
+# symbols for debuggers take long to link.
+test="$gotestsum --format pkgname-and-test-fails -- -vet=off -ldflags=-s -timeout 10m -p 4"
 # Chaos comes last and alone, three runs at a time: it breaks gateways of its own, built without the race detector, and
 # times their recovery.
 chaos=./cmd/pigeonry-bench/chaos

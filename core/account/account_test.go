@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/account"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 )
 
 // ports is store.Keys under a name that its method of the same name does not take.
@@ -41,7 +41,7 @@ func (k *countingKeys) KeyByHash(ctx context.Context, hash [32]byte) (core.Key, 
 // open returns a service on the embedded store, and the store's keys.
 func open(t testing.TB) (*account.Service, *countingKeys, *sqlite.Store) {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: sqlitetest.Database(t), Exclusive: true})
 	if err != nil {
 		t.Fatal(err)
 	}

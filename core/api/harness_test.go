@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/receipt"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 )
 
 // harness is the API on the embedded store with the real accept and account services. What would need
@@ -62,7 +62,7 @@ func newHarness(t testing.TB, changes ...func(*api.Options)) *harness {
 		},
 	}
 	var err error
-	h.store, err = sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
+	h.store, err = sqlite.Open(t.Context(), sqlite.Options{Path: sqlitetest.Database(t), Exclusive: true})
 	must(t, err)
 	t.Cleanup(func() { must(t, h.store.Close()) })
 	limiter := local.New(local.Options{})

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pigeonry/pigeonry/core/gateway"
 	"github.com/pigeonry/pigeonry/core/gateway/settings"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -90,9 +91,12 @@ type folder struct {
 func newFolder(t *testing.T, plugins ...string) folder {
 	t.Helper()
 	f := folder{t: t, dir: t.TempDir()}
-	if err := os.MkdirAll(f.path("plugins"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"plugins", "data"} {
+		if err := os.Mkdir(f.path(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
+	sqlitetest.Create(t, f.path("data", "pigeonry.db"))
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

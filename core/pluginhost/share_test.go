@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/pigeonry/pigeonry/core"
 	"github.com/pigeonry/pigeonry/core/pluginhost"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 	"github.com/pigeonry/pigeonry/sdk"
 )
 
@@ -53,7 +53,7 @@ func (h *harness) token(text string) string {
 
 // Gateways that share a store share the tokens of their plugins; a token that the provider refuses is fetched anew, once.
 func TestGatewaysShareTokens(t *testing.T) {
-	shared, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db")})
+	shared, err := sqlite.Open(t.Context(), sqlite.Options{Path: sqlitetest.Database(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

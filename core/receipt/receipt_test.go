@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/receipt"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 	"github.com/pigeonry/pigeonry/core/trace"
 )
 
@@ -40,7 +40,7 @@ type rig struct {
 
 func newRig(t *testing.T, p parser) *rig {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: sqlitetest.Database(t), Exclusive: true})
 	if err != nil {
 		t.Fatal(err)
 	}

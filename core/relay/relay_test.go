@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"github.com/pigeonry/pigeonry/core/relay"
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +44,7 @@ type rig struct {
 
 func newRig(t *testing.T, o memory.Options) *rig {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "test.db"), Exclusive: true})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: sqlitetest.Database(t), Exclusive: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/pigeonry/pigeonry/core/store"
 	"github.com/pigeonry/pigeonry/core/store/sqlite"
+	"github.com/pigeonry/pigeonry/core/store/sqlite/sqlitetest"
 	"github.com/pigeonry/pigeonry/core/store/storetest"
 )
 
@@ -27,7 +27,7 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, storetest.Factory{
 		Open: func(t *testing.T) store.Store {
 			t.Helper()
-			path := filepath.Join(t.TempDir(), "test.db")
+			path := sqlitetest.Database(t)
 			s := open(t, path)
 			paths.Store(s, path)
 			return s
