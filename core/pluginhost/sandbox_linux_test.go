@@ -87,7 +87,7 @@ func TestSandboxUser(t *testing.T) {
 		t.Skip("needs root and the user nobody")
 	}
 	dir, store := t.TempDir(), reachable(t)
-	install(t, dir, "good", "1.0.0")
+	installSelf(t, dir)
 	c, err := catalog.Open(catalog.Options{Dir: dir, Store: store, Shared: true})
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +103,23 @@ func TestSandboxUser(t *testing.T) {
 	}
 	if got := h.deliver("good", batch("accept"))[1]; got.Outcome != core.OutcomeAccepted {
 		t.Errorf("as nobody: %s", describeResult(got))
+	}
+}
+
+// installSelf puts this binary itself into dir, as the plugin good: another user may run the copy of it, but not the
+// binary where it lies, as a script would.
+func installSelf(t *testing.T, dir string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, "good", "1.0.0")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(folder, "good")); err != nil {
+		t.Fatal(err)
 	}
 }
 
