@@ -13,8 +13,8 @@ shift 2
 # Tests wait more than they compute: four packages at a time keep two cores busy. go vet is one of the linters, and
 # symbols for debuggers take long to link.
 test="$gotestsum --format pkgname-and-test-fails -- -vet=off -ldflags=-s -timeout 10m -p 4"
-# Chaos comes last and alone, three runs at a time: it breaks gateways of its own, built without the race detector, and
-# times their recovery.
+# Chaos comes last, three runs at a time: it breaks gateways and engines of its own, built without the race detector, and
+# times their recovery. The engines of the other tests stand idle meanwhile.
 chaos=./cmd/pigeonry-bench/chaos
 # These drive other processes.
 plain='/cmd/pigeonry$|/cmd/pigeonry/scaffold|/sdk/channeltest$'

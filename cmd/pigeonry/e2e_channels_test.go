@@ -400,7 +400,10 @@ func (s *system) providerThrottles(p provider, i int) {
 	})
 	mend()
 	if p.patient {
-		s.await(p.name+": the attempt is recorded", 10*time.Second, func() bool { return len(s.full(a.RecordID).Attempts) > 0 })
+		s.await(p.name+": the attempt is recorded", 10*time.Second, func() bool {
+			attempts := s.full(a.RecordID).Attempts
+			return len(attempts) > 0 && attempts[0].Outcome != ""
+		})
 		if m := s.full(a.RecordID); m.Status != "queued" || m.Attempts[0].Outcome != "throttled" {
 			s.t.Errorf("got %s, want it to wait", s.last)
 		}

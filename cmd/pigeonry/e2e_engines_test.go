@@ -15,12 +15,12 @@ import (
 // deafable puts a line before a server that can be made deaf: connections stay open and nothing comes through.
 func deafable(t *testing.T, server *url.URL) (near *url.URL, line *toxiproxy.Proxy) {
 	t.Helper()
-	near = new(*server)
-	near.Host = freeAddress(t)
-	line = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "line", near.Host, server.Host)
+	line = toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "line", freeAddress(t), server.Host)
 	if err := line.Start(); err != nil {
 		t.Fatal(err)
 	}
+	near = new(*server)
+	near.Host = line.Listen
 	t.Cleanup(line.Stop)
 	return near, line
 }
@@ -54,12 +54,15 @@ func TestSIGTERMBesideADeafEngine(t *testing.T) {
 			s.await("some went out", 30*time.Second, func() bool { return len(s.ledger("sms")) > 20 })
 			deafen(t, line)
 			begun := time.Now()
-			err := s.gateway.terminate(17 * time.Second) // drain_timeout is 10 s
+			err := s.gateway.terminate(25 * time.Second) // 15 s, if the machine has time for it
 			t.Logf("it ended after %s with %v", time.Since(begun), err)
 			select {
 			case <-s.gateway.exited:
 			default:
 				t.Fatal(err)
+			}
+			if err != nil && s.logs(": it was not done 15s after the signal to end") == 0 {
+				t.Errorf("it does not say what it gave up:\n%s", s.gateway.output)
 			}
 			line.Stop()
 			line.Toxics.ResetToxics(t.Context())

@@ -268,7 +268,6 @@ func (g *Gateway) stopInTime(stopDispatch, stopRelay func()) error {
 
 // stop ends the parts in the reverse order of their start, each within what is left of the drain time.
 func (g *Gateway) stop(within time.Duration, stopDispatch, stopRelay func()) error {
-	g.reload.end()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	g.logger.InfoContext(ctx, "gateway: draining", "at_most", within.String())
@@ -279,6 +278,7 @@ func (g *Gateway) stop(within time.Duration, stopDispatch, stopRelay func()) err
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
+	step("end a reload that is under way", func() error { g.reload.end(); return nil })
 	step("stop the API", func() error { return g.stopAPI(ctx, within/4) })
 	step("take nothing new", func() error { g.accept.Close(); stopDispatch(); return nil })
 	step("finish what is being sent", func() error {

@@ -74,6 +74,7 @@ func declaration(s *settings.Settings) store.Tuned {
 	for _, l := range s.Limits {
 		d.Limits = append(d.Limits, store.LimitConfig{
 			Resource: l.Resource, Type: l.Type, Dimension: l.By, Max: l.Max, WindowSeconds: l.Window.Seconds(),
+			Yields: l.Max == settings.Unlimited,
 		})
 	}
 	return d

@@ -75,6 +75,8 @@ const (
 	// that finds no room is walked through bit by bit.
 	page  = 5000
 	pages = 20
+	// revived is how many dead envelopes are brought back at a time.
+	revived = 500
 	// publishTimeout bounds one call to the queue, storeTimeout one to the store.
 	publishTimeout = 10 * time.Second
 	storeTimeout   = 30 * time.Second
@@ -303,7 +305,7 @@ func (r *Relay) doubtIdleLanes(ctx context.Context) error {
 func (r *Relay) revive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	n, err := r.o.Revive(ctx, page)
+	n, err := r.o.Revive(ctx, revived)
 	if n > 0 {
 		r.o.Logger.WarnContext(ctx, "relay: the queue had given envelopes up; they are published again", "envelopes", n)
 	}

@@ -29,6 +29,8 @@ type LimitConfig struct {
 	Max           float64 `json:"max_value"`
 	WindowSeconds float64 `json:"window_seconds"` // of a sliding_window; means nothing elsewhere
 	File          string  `json:"-"`              // as that of PoolConfig
+	// Yields lets a row that was inserted by hand stay in the place of this declaration.
+	Yields bool `json:"-"`
 }
 
 // Said returns what the file last said of the row, false for a row that was inserted by hand.
@@ -153,8 +155,11 @@ func (c *TuningChanges) insert(key limitKey, fresh, kept map[limitKey]LimitConfi
 		return
 	}
 	delete(fresh, key)
-	c.InsertLimits = append(c.InsertLimits, block)
 	row, taken := kept[key]
+	if taken && block.Yields && row.File == "" {
+		return
+	}
+	c.InsertLimits = append(c.InsertLimits, block)
 	if !taken {
 		return
 	}

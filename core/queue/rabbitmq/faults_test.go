@@ -204,7 +204,7 @@ func TestUnreadableBodiesAreDeadLetters(t *testing.T) {
 	}
 }
 
-// A connection that is lost with an envelope counts as a delivery, whatever the envelope holds.
+// What was given up is published again; what cannot be read stays with the dead, however often they are looked through.
 func TestDeadEnvelopesAreRevived(t *testing.T) {
 	for _, kind := range []rabbitmq.Type{rabbitmq.Quorum, rabbitmq.Classic} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -217,8 +217,16 @@ func TestDeadEnvelopesAreRevived(t *testing.T) {
 				n, err := q.Dead(ctx)
 				return err == nil && n == 3
 			})
-			if n, err := q.Revive(patient(t), 10); err != nil || n != 2 {
-				t.Errorf("%d were revived, %v", n, err)
+			revived := 0
+			for range 30 { // more often than a quorum queue hands anything out
+				n, err := q.Revive(patient(t), 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				revived += n
+			}
+			if revived != 2 {
+				t.Errorf("%d were revived, want 2", revived)
 			}
 			s := subscribe(t, q)
 			for _, want := range sequence(1, 2, core.LaneNormal) {
@@ -243,9 +251,13 @@ func giveUp(t *testing.T, queue string, n int) {
 		t.Fatal(err)
 	}
 	for range n {
-		d := <-deliveries
-		if err := d.Reject(false); err != nil {
-			t.Fatal(err)
+		select {
+		case d := <-deliveries:
+			if err := d.Reject(false); err != nil {
+				t.Fatal(err)
+			}
+		case <-patient(t).Done():
+			t.Fatal("nothing was delivered")
 		}
 	}
 	if err := ch.Cancel("who-gives-up", false); err != nil {

@@ -269,32 +269,64 @@ func (q *Queue) Dead(ctx context.Context) (int, error) {
 }
 
 // Revive publishes dead envelopes again, most of them at most, and returns how many: what is delivered too often may
-// have been so because gateways died, not because of what it holds. A body that cannot be read stays with the dead.
+// have been so because gateways died, not because of what it holds. What cannot be read, or is of a channel that cannot be
+// published to, goes to the end of the dead.
 func (q *Queue) Revive(ctx context.Context, most int) (int, error) {
+	const what = "revive dead envelopes"
 	s, err := q.outgoing.current()
+	if err == nil {
+		_, err = s.accepts()
+	}
 	if err != nil {
-		return 0, fmt.Errorf("revive dead envelopes: %w", err)
+		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	n := &atomic.Int64{}
-	err = s.do(ctx, "revive dead envelopes", func(ch *amqp.Channel) error {
-		for range most {
-			dead, found, err := ch.Get(s.topology.dead(), false)
-			if err != nil || !found {
-				return err
-			}
-			e, err := decode(dead.Body)
-			if err != nil {
-				continue // the end of this AMQP channel gives it back
-			}
-			if err := q.Publish(ctx, []core.Envelope{e}); err != nil {
-				return err
-			}
-			if err := dead.Ack(false); err != nil {
-				return err
-			}
-			n.Add(1)
+	err = s.do(ctx, what, func(ch *amqp.Channel) error {
+		if err := ch.Confirm(false); err != nil {
+			return err
 		}
-		return nil
+		dead, err := ch.QueueDeclarePassive(s.topology.dead(), true, false, false, false, nil)
+		for range min(most, dead.Messages) {
+			body, found, getErr := ch.Get(s.topology.dead(), false)
+			if err = getErr; err != nil || !found {
+				break
+			}
+			revived, moveErr := q.reviveOne(ctx, ch, &body)
+			if err = moveErr; err != nil {
+				break // the end of this AMQP channel gives it back
+			}
+			n.Add(int64(revived))
+		}
+		return err
 	})
 	return int(n.Load()), err
+}
+
+// reviveOne publishes a dead envelope, or puts it at the end of the dead: one that was only given back would be counted as
+// delivered too often again, and be gone. It returns how many it published.
+func (q *Queue) reviveOne(ctx context.Context, ch *amqp.Channel, body *amqp.Delivery) (int, error) {
+	e, err := decode(body.Body)
+	if err == nil {
+		err = q.Publish(ctx, []core.Envelope{e})
+	}
+	if err == nil {
+		return 1, body.Ack(false)
+	}
+	if ctx.Err() != nil || core.KindOf(err) == core.KindUnavailable {
+		return 0, err
+	}
+	return 0, q.buryAgain(ctx, ch, body)
+}
+
+// buryAgain puts a body at the end of the dead.
+func (q *Queue) buryAgain(ctx context.Context, ch *amqp.Channel, body *amqp.Delivery) error {
+	confirmation, err := ch.PublishWithDeferredConfirmWithContext(ctx, q.topology.dead(), "", true, false,
+		amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body.Body})
+	if err != nil {
+		return err
+	}
+	if ok, err := confirmation.WaitContext(ctx); err != nil || !ok {
+		return errors.Join(err, errors.New("the broker did not take a dead envelope back"))
+	}
+	return body.Ack(false)
 }

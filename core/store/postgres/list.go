@@ -113,7 +113,7 @@ func newListQuery(account core.AccountID, f store.Filter) *listQuery {
 		end = min(end, int64(f.Before))
 	}
 	if f.Batch != 0 {
-		from = max(from, int64(f.Batch)+1)
+		from, end = max(from, int64(f.Batch)+1), min(end, int64(f.Batch)+batchSpan)
 	}
 	q.args = []any{from, end}
 	q.filter("account_id", "=", int64(account), true)

@@ -66,6 +66,9 @@ func readAttempts(ctx context.Context, q querier, m *core.Message) ([]core.Attem
 	return slices.Insert(attempts, i, latest), nil
 }
 
+// batchSpan is more ids than any batch has: with it the server sees from the id alone which days it need not look at.
+const batchSpan = 1 << 20
+
 // Batch implements store.Messages.
 func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.BatchID) (core.Batch, map[core.Status]int, error) {
 	b := core.Batch{ID: id, Account: account}
@@ -82,8 +85,8 @@ func (s *Store) Batch(ctx context.Context, account core.AccountID, id core.Batch
 	}, `SELECT b.template_id, b.channel, b.accepted, b.rejected, b.canceled, b.created_at, m.status, m.n
 		FROM message_batches b LEFT JOIN LATERAL (
 			SELECT status, count(*) AS n FROM message_records
-			WHERE batch_id = $1 AND id > b.id AND id <= b.id + b.accepted GROUP BY status) AS m ON true
-		WHERE b.id = $1 AND b.account_id = $2`, int64(id), int64(account))
+			WHERE batch_id = $1 AND id > $1 AND id < $3 AND id <= b.id + b.accepted GROUP BY status) AS m ON true
+		WHERE b.id = $1 AND b.account_id = $2`, int64(id), int64(account), int64(id)+batchSpan)
 	if err := notFoundUnless(found, "batch", explain("read a batch", err)); err != nil {
 		return core.Batch{}, nil, err
 	}

@@ -1,5 +1,5 @@
 // Package postgres keeps the truth in PostgreSQL, for any number of gateways. A commit is answered when the
-// server has it on disk (synchronous_commit, without which no database is opened).
+// server has it on disk (synchronous_commit, without which no database is opened; who turns it off later loses that).
 //
 // What runs often is set-based: one statement for hundreds of messages, and calls that come while a statement
 // runs share the next one. Every claim, result and sweep decides by a condition in its statement, so that

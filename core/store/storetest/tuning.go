@@ -169,6 +169,15 @@ var tuningTests = []test{
 		f.wantPool(t, sender)
 		f.wantLimits(t, qps(1000))
 	}},
+	{"an inserted row stays where the file's declaration yields", func(f *fixture) {
+		f.exec(`INSERT INTO rate_limit_configs (resource, limit_type, max_value) VALUES ('api:/messages/send', 'qps', 7)`)
+		yields := qps(1000)
+		yields.Yields = true
+		f.wantLimits(f.declare(sender, yields), qps(7))
+		f.wantLimits(f.declare(sender, yields), qps(7))
+		f.exec(`DELETE FROM rate_limit_configs`)
+		f.wantLimits(f.declare(sender, yields), qps(1000))
+	}},
 	{"a row that an operator deleted comes back when the file is read again", func(f *fixture) {
 		f.declare(sender, qps(1000))
 		f.exec(`DELETE FROM rate_limit_configs`)
