@@ -197,27 +197,22 @@ func batchOf10000(s *system) {
 	}
 }
 
-// The gateway is killed up to 20 times while a batch goes out. Nothing accepted is lost, and every repeat is marked.
+// The gateway is killed 20 times while a batch goes out. Nothing accepted is lost, and every repeat is marked.
 func TestGatewayKilled20Times(t *testing.T) { onBoth(t, startSystem, gatewayKilled20Times) }
 
 func gatewayKilled20Times(s *system) {
 	t := s.t
 	b := s.sendBatch(0, 10_000)
-	kills := 0
-	for kills < 20 && s.progress(b)["queued"] > 0 { // what dead gateways had claimed waits for its lease
+	for range 20 {
 		before := len(s.ledger("sms"))
-		s.await("a few more messages went out", 30*time.Second, func() bool {
+		s.await("a few more messages went out, or none waits but for the lease of a dead gateway", 30*time.Second, func() bool {
 			return len(s.ledger("sms")) > before+50 || s.progress(b)["queued"] == 0
 		})
 		s.gateway.kill()
 		s.start()
-		kills++
-	}
-	if kills < 5 {
-		t.Errorf("the batch was gone after %d kills", kills)
 	}
 	s.await("every message is settled", 120*time.Second, func() bool { return s.settled(b) })
-	t.Logf("%d kills: %d repeats, all marked; %v", kills, s.audit(b), s.progress(b))
+	t.Logf("20 kills: %d repeats, all marked; %v", s.audit(b), s.progress(b))
 }
 
 // The SMS plugin is killed 20 times while a batch goes out: it is back within a second, the mail keeps its

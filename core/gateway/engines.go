@@ -34,6 +34,8 @@ type engines struct {
 	limiter limit.Limiter
 	locker  lock.Locker
 	traces  trace.Store
+	// retain tells the traces for how long they are kept; nil where the purge alone sees to that.
+	retain func(time.Duration)
 	// coordination tells the state of what instances share; nil where nothing is shared.
 	coordination func(context.Context) api.DependencyState
 	// dead counts the envelopes that the broker gave up on; nil where that cannot happen.

@@ -57,7 +57,7 @@ func (e *engines) openRedis(ctx context.Context, s *settings.Settings, logger *s
 	})
 	locker := redislock.New(client, redislock.Options{Prefix: prefix, Logger: logger})
 	traces := redistrace.New(client, redistrace.Options{Prefix: prefix, Retention: s.Retention.Traces, Logger: logger})
-	e.limiter, e.locker, e.traces = failover, locker, traces
+	e.limiter, e.locker, e.traces, e.retain = failover, locker, traces, traces.Retain
 	e.coordination = func(ctx context.Context) api.DependencyState { return redisState(failover.Check(ctx)) }
 	e.closeLater(func() error { locker.Close(); return nil })
 	e.closeLater(traces.Close)

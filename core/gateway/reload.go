@@ -103,6 +103,9 @@ func (g *Gateway) start(ctx context.Context) error {
 func (g *Gateway) applyLocked(ctx context.Context, s *settings.Settings) error {
 	g.reload.current.Store(s)
 	g.channels.set(s)
+	if g.engines.retain != nil {
+		g.engines.retain(s.Retention.Traces)
+	}
 	if err := g.dispatch.Configure(policies(s)); err != nil {
 		return fmt.Errorf("start the connectors: %w", err)
 	}

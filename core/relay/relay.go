@@ -56,6 +56,8 @@ type Options struct {
 	// Missing is how long a lane must stand empty before its envelopes that are not settled count as lost;
 	// default 2 min.
 	Missing time.Duration
+	// Dead is how often Revive is called; default 1 min.
+	Dead time.Duration
 }
 
 const (
@@ -111,6 +113,9 @@ func New(o Options) *Relay {
 	if o.Missing == 0 {
 		o.Missing = 2 * time.Minute
 	}
+	if o.Dead == 0 {
+		o.Dead = time.Minute
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -150,7 +155,7 @@ func (r *Relay) Run(ctx context.Context) {
 		})
 		wg.Go(func() { r.every(ctx, time.Minute, "purge", r.alone("purge", r.purge)) })
 		if r.o.Revive != nil {
-			wg.Go(func() { r.every(ctx, time.Minute, "revive dead envelopes", r.alone("dead envelopes", r.revive)) })
+			wg.Go(func() { r.every(ctx, r.o.Dead, "revive dead envelopes", r.alone("dead envelopes", r.revive)) })
 		}
 		wg.Go(func() { r.wake(ctx) })
 	}

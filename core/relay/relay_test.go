@@ -40,6 +40,7 @@ type rig struct {
 	resolver relay.Resolver
 	logger   *slog.Logger
 	account  core.Account
+	revive   func(context.Context, int) (int, error) // nil: the queue gives nothing up
 }
 
 func newRig(t *testing.T, o memory.Options) *rig {
@@ -66,6 +67,7 @@ func (r *rig) run() {
 	r.relay = relay.New(relay.Options{
 		Outbox: r.store, Sweep: r.store, Index: r.index, Resolver: r.resolver,
 		Logger: r.logger, Sweeping: true, Overdue: 200 * time.Millisecond, Missing: time.Second, Lease: time.Second,
+		Revive: r.revive, Dead: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -229,6 +231,35 @@ func (r *rig) lose(n int) {
 	}
 }
 
+// What the queue has given up is asked for again and again, a bounded number at a time and for a bounded time, and told.
+func TestDeadEnvelopesAreRevived(t *testing.T) {
+	r := newRig(t, memory.Options{})
+	log := tally{Handler: slog.DiscardHandler, key: "envelopes", value: "3", told: make(chan slog.Level, 1)}
+	r.logger = slog.New(log)
+	calls := make(chan error, 1)
+	r.revive = func(ctx context.Context, most int) (int, error) {
+		var wrong error
+		if _, bounded := ctx.Deadline(); !bounded || most <= 0 {
+			wrong = fmt.Errorf("asked for %d, bounded in time: %t", most, bounded)
+		}
+		select {
+		case calls <- wrong:
+			return 3, nil
+		default:
+			return 0, nil
+		}
+	}
+	r.run()
+	for range 3 {
+		if err := <-calls; err != nil {
+			t.Error(err)
+		}
+		if level := <-log.told; level != slog.LevelWarn {
+			t.Errorf("it is told at level %s", level)
+		}
+	}
+}
+
 func TestFullLaneWaitsInTheOutbox(t *testing.T) {
 	r := newRig(t, memory.Options{LaneMessages: 100})
 	r.run()
@@ -347,10 +378,11 @@ func (s *shut) Publish(ctx context.Context, envelopes []core.Envelope) error {
 	return &queue.ChannelError{Channel: "email", Err: errors.New("its queue has other arguments")}
 }
 
-// tally counts what is logged of the channel email, by level.
+// tally tells the level of what is logged with an attribute.
 type tally struct {
 	slog.Handler
-	told chan slog.Level
+	key, value string
+	told       chan slog.Level
 }
 
 // Enabled implements slog.Handler.
@@ -359,7 +391,7 @@ func (tally) Enabled(context.Context, slog.Level) bool { return true }
 // Handle implements slog.Handler.
 func (h tally) Handle(_ context.Context, record slog.Record) error {
 	record.Attrs(func(a slog.Attr) bool {
-		if a.Key == "channel" && a.Value.String() == "email" {
+		if a.Key == h.key && a.Value.String() == h.value {
 			h.told <- record.Level
 		}
 		return true
@@ -373,7 +405,7 @@ func TestChannelThatTheQueueRefuses(t *testing.T) {
 		t.Run(fmt.Sprintf("handed over %t", handedOver), func(t *testing.T) {
 			r := newRig(t, memory.Options{})
 			index := &shut{Queue: r.queue, refusals: make(chan struct{}), open: make(chan struct{})}
-			log := tally{Handler: slog.DiscardHandler, told: make(chan slog.Level, 100)}
+			log := tally{Handler: slog.DiscardHandler, key: "channel", value: "email", told: make(chan slog.Level, 100)}
 			r.index, r.logger = index, slog.New(log)
 			r.run()
 			bad, first := r.accept(1, func(m *core.Message) { m.Channel = "email" })

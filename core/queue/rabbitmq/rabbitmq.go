@@ -320,7 +320,7 @@ func (q *Queue) reviveOne(ctx context.Context, ch *amqp.Channel, body *amqp.Deli
 
 // buryAgain puts a body at the end of the dead.
 func (q *Queue) buryAgain(ctx context.Context, ch *amqp.Channel, body *amqp.Delivery) error {
-	confirmation, err := ch.PublishWithDeferredConfirmWithContext(ctx, q.topology.dead(), "", true, false,
+	confirmation, err := ch.PublishWithDeferredConfirmWithContext(ctx, q.topology.dead(), "", false, false,
 		amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body.Body})
 	if err != nil {
 		return err

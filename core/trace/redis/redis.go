@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -50,22 +51,22 @@ type Store struct {
 
 	client    *goredis.Client
 	prefix    string
-	retention time.Duration
+	retention atomic.Int64 // a time.Duration
 	writer    writer
 }
 
 // New makes a store on a client, which it does not close. Redis need not be there yet. A sound client has
 // ContextTimeoutEnabled, so that no read waits for longer than its context.
 func New(client *goredis.Client, o Options) *Store {
-	s := &Store{
-		client:    client,
-		prefix:    cmp.Or(o.Prefix, DefaultPrefix),
-		retention: cmp.Or(max(o.Retention, 0), trace.Retention),
-	}
+	s := &Store{client: client, prefix: cmp.Or(o.Prefix, DefaultPrefix)}
+	s.Retain(o.Retention)
 	s.writer = writer{store: s, logger: cmp.Or(o.Logger, slog.Default()), chunks: map[int64]*chunk{}}
 	s.Buffer = trace.NewBuffer(o.Buffer, s.writer.write)
 	return s
 }
+
+// Retain changes Options.Retention. Buckets get it with their next entry; what shall go sooner is Purge's.
+func (s *Store) Retain(d time.Duration) { s.retention.Store(int64(cmp.Or(max(d, 0), trace.Retention))) }
 
 func (s *Store) bucketKey(bucket int64) string {
 	return s.prefix + "trace:" + strconv.FormatInt(bucket, 36)

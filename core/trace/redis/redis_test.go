@@ -120,6 +120,14 @@ func TestTracesExpire(t *testing.T) {
 			t.Errorf("%s expires in %v", key, left)
 		}
 	}
+	s.Retain(time.Hour)
+	s.Record(entryOf(traceID))
+	flush(t, s)
+	for _, key := range keys {
+		if left := client.PTTL(t.Context(), key).Val(); strings.HasPrefix(key, o.Prefix) && left <= time.Minute {
+			t.Errorf("%s expires in %v, though it is kept for an hour now", key, left)
+		}
+	}
 }
 
 // A purge removes what expired long ago from the list of spans too.

@@ -82,18 +82,19 @@ type addition struct {
 // add gives the commands to a pipeline.
 func (w *writer) add(ctx context.Context, pipe goredis.Pipeliner) []addition {
 	s := w.store
+	retention := time.Duration(s.retention.Load())
 	spans := map[int64]bool{}
 	added := make([]addition, 0, len(w.chunks))
 	for bucket, c := range w.chunks {
 		key := s.bucketKey(bucket)
 		added = append(added, addition{pipe.RPush(ctx, key, c.bytes), c.entries})
-		pipe.Expire(ctx, key, s.retention)
+		pipe.Expire(ctx, key, retention)
 		spans[spanOf(bucket)] = true
 	}
 	for span := range spans {
 		pipe.ZAdd(ctx, s.spansKey(), goredis.Z{Score: float64(span), Member: span})
 	}
-	pipe.Expire(ctx, s.spansKey(), s.retention)
+	pipe.Expire(ctx, s.spansKey(), retention)
 	return added
 }
 
